@@ -1,0 +1,268 @@
+//! Cuts packets out of a byte stream that arrives in any pieces, in memory that the caller lends.
+//!
+//! A packet that fits the buffer comes out whole. A PUBLISH that does not comes out as its head and then its payload
+//! in chunks, so a device takes messages larger than its memory. Everything else that does not fit is refused as
+//! soon as its length is known, before a byte of its body is kept.
+
+use crate::reader::Reader;
+use crate::{DecodeError, FixedHeader, Frame, PacketType, Publish, PublishHead, Version};
+
+/// What comes out of a [`Framer`].
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// A whole packet.
+    Packet(Frame<'a>),
+    /// The front of a PUBLISH that is larger than the buffer; its payload follows in chunks.
+    PublishStart(PublishHead<'a>),
+    /// The next bytes of that payload.
+    Chunk {
+        /// At least one byte.
+        bytes: &'a [u8],
+        /// Whether the payload ends here.
+        last: bool,
+    },
+}
+
+/// A resumable cutter of packets over a lent buffer.
+///
+/// The loop: read into [`spare`](Self::spare), say how much came with [`filled`](Self::filled), and take
+/// [`next`](Self::next) for as long as there is something [`ready`](Self::ready).
+///
+/// ```
+/// use mqtt_packet::{Framer, PacketType, Piece, Version};
+/// let mut memory = [0; 32];
+/// let mut framer = Framer::new(&mut memory, Version::V3_1_1);
+/// // PINGRESP and half of a PUBACK arrive.
+/// framer.spare()[..4].copy_from_slice(&[0xD0, 0x00, 0x40, 0x02]);
+/// framer.filled(4);
+/// assert!(framer.ready().unwrap());
+/// let Some(Piece::Packet(frame)) = framer.next() else { panic!("a packet was ready") };
+/// assert_eq!(frame.packet_type(), PacketType::PingResp);
+/// assert!(!framer.ready().unwrap());
+/// ```
+#[derive(Debug)]
+pub struct Framer<'b> {
+    buffer: &'b mut [u8],
+    /// Where what was read and not handed out starts and ends.
+    start: usize,
+    end: usize,
+    /// How much of a payload in chunks is still to come.
+    payload_left: u32,
+    version: Version,
+    max_packet_len: u32,
+    strict: bool,
+}
+
+impl<'b> Framer<'b> {
+    /// A framer over `buffer`, which should hold any packet but a large PUBLISH: 128 bytes do for a small device.
+    pub const fn new(buffer: &'b mut [u8], version: Version) -> Self {
+        Self {
+            buffer,
+            start: 0,
+            end: 0,
+            payload_left: 0,
+            version,
+            max_packet_len: u32::MAX,
+            strict: false,
+        }
+    }
+
+    /// Refuses packets above `len` bytes, fixed header included, with [`DecodeError::PacketTooLarge`].
+    #[must_use]
+    pub const fn with_max_packet_len(mut self, len: u32) -> Self {
+        self.max_packet_len = len;
+        self
+    }
+
+    /// Hands out [strict](Frame::strict) frames.
+    #[must_use]
+    pub const fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// The version of the packets to come, for whoever learns it from the first one.
+    pub const fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// How many bytes the buffer has in all.
+    pub const fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Room for what is read next, as much as there is. Empty only while something is [`ready`](Self::ready) or
+    /// refused.
+    pub fn spare(&mut self) -> &mut [u8] {
+        let moves_at_once = self.end.wrapping_sub(self.start) <= self.start;
+        if moves_at_once || self.end == self.buffer.len() {
+            self.move_to_front();
+        }
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Room for what is read next, but not beyond the packet that is being read: costs a second read per packet and
+    /// never moves a byte inside the buffer.
+    pub fn spare_exact(&mut self) -> &mut [u8] {
+        let wanted = self.wanted();
+        let spare = self.spare();
+        match spare.len() {
+            len if len <= wanted => spare,
+            _ => spare.get_mut(..wanted).unwrap_or_default(),
+        }
+    }
+
+    /// How many bytes are certainly missing for the next piece; at least 1.
+    fn wanted(&self) -> usize {
+        if self.payload_left > 0 {
+            return self.payload_left as usize;
+        }
+        let have = self.unread().len();
+        let whole = match FixedHeader::decode(self.unread()) {
+            Ok(Some(header)) => header.packet_len() as usize,
+            // Two bytes make the shortest packet; a longer length comes byte by byte.
+            _ => have.wrapping_add(1).max(2),
+        };
+        whole.saturating_sub(have).max(1)
+    }
+
+    /// Takes the first `n` bytes of the [`spare`](Self::spare) room as read.
+    pub fn filled(&mut self, n: usize) {
+        self.end = self.end.saturating_add(n).min(self.buffer.len());
+    }
+
+    /// Forgets everything that was read: the next byte is the first of a new connection.
+    pub const fn reset(&mut self) {
+        self.start = 0;
+        self.end = 0;
+        self.payload_left = 0;
+    }
+
+    /// Whether a packet was begun and is not whole yet, or a payload has more to come.
+    pub const fn is_inside_packet(&self) -> bool {
+        self.start < self.end || self.payload_left > 0
+    }
+
+    /// Whether [`next`](Self::next) has something to give.
+    ///
+    /// # Errors
+    /// What comes next is not a packet, or one that is refused for its size. The stream cannot be read any further.
+    pub fn ready(&mut self) -> Result<bool, DecodeError> {
+        if self.payload_left > 0 {
+            return Ok(self.start < self.end);
+        }
+        let Some(header) = FixedHeader::decode(self.unread())? else {
+            return Ok(false);
+        };
+        if header.packet_len() > self.max_packet_len {
+            return Err(DecodeError::PacketTooLarge);
+        }
+        if header.packet_len() as usize <= self.buffer.len() {
+            return Ok(self.unread().len() >= header.packet_len() as usize);
+        }
+        if header.packet_type != PacketType::Publish {
+            return Err(DecodeError::PacketTooLarge);
+        }
+        match self.publish_head(header)? {
+            Some(_) => Ok(true),
+            None if self.unread().len() == self.buffer.len() => Err(DecodeError::PacketTooLarge),
+            None => Ok(false),
+        }
+    }
+
+    /// The next piece; `None` where nothing is [`ready`](Self::ready).
+    #[allow(clippy::should_implement_trait)] // It lends from itself, which an iterator cannot.
+    pub fn next(&mut self) -> Option<Piece<'_>> {
+        if !matches!(self.ready(), Ok(true)) {
+            return None;
+        }
+        if self.payload_left > 0 {
+            let len = self.unread().len().min(self.payload_left as usize);
+            let start = self.take(len);
+            self.payload_left = self.payload_left.wrapping_sub(len as u32);
+            let last = self.payload_left == 0;
+            return Some(Piece::Chunk {
+                bytes: self.buffer.get(start..self.start)?,
+                last,
+            });
+        }
+        let header = FixedHeader::decode(self.unread()).ok()??;
+        if header.packet_len() as usize <= self.buffer.len() {
+            let start = self.take(header.packet_len() as usize);
+            let (frame, _) = Frame::split(self.buffer.get(start..self.start)?).ok()??;
+            return Some(Piece::Packet(if self.strict { frame.strict() } else { frame }));
+        }
+        let head_len = self.publish_head(header).ok()??.head_len;
+        let start = self.take(head_len.wrapping_add(usize::from(header.header_len)));
+        let body = self
+            .buffer
+            .get(start..self.start)?
+            .get(usize::from(header.header_len)..)?;
+        let head = Publish::decode_head_with(header, body, self.version, self.strict).ok()??;
+        self.payload_left = head.payload_len;
+        Some(Piece::PublishStart(head))
+    }
+
+    /// Takes `len` unread bytes; returns where they start.
+    fn take(&mut self, len: usize) -> usize {
+        let start = self.start;
+        self.start = start.saturating_add(len).min(self.end);
+        start
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The head of a PUBLISH that is larger than the buffer, once it is there.
+    fn publish_head(&self, header: FixedHeader) -> Result<Option<PublishHead<'_>>, DecodeError> {
+        let body = self
+            .unread()
+            .get(usize::from(header.header_len)..)
+            .unwrap_or_default();
+        // The lengths alone first: a head that trickles in is looked at once, not with every byte.
+        if !head_is_there(header, body, self.version) {
+            return Ok(None);
+        }
+        Publish::decode_head_with(header, body, self.version, self.strict)
+    }
+
+    /// Moves what is unread to the front, in strides that do not overlap: a `memmove` would cost more flash than
+    /// everything else here.
+    fn move_to_front(&mut self) {
+        let distance = self.start;
+        let mut moved = 0_usize;
+        let len = self.end.wrapping_sub(self.start);
+        while distance > 0 && moved < len {
+            let stride = distance.min(len.wrapping_sub(moved));
+            let (front, back) = self.buffer.split_at_mut(moved.wrapping_add(distance));
+            if let (Some(to), Some(from)) = (
+                front.get_mut(moved..moved.wrapping_add(stride)),
+                back.get(..stride),
+            ) {
+                to.copy_from_slice(from);
+            }
+            moved = moved.wrapping_add(stride);
+        }
+        self.start = 0;
+        self.end = len;
+    }
+}
+
+/// Whether the body of a PUBLISH reaches to its payload, by its length fields alone.
+fn head_is_there(header: FixedHeader, body: &[u8], version: Version) -> bool {
+    let mut reader = Reader::new(body, false);
+    let mut skip = || -> Result<(), DecodeError> {
+        reader.binary()?;
+        if header.flags & 0b0110 != 0 {
+            reader.u16()?;
+        }
+        if version.is_v5() {
+            let len = reader.varint()?;
+            reader.take(len as usize)?;
+        }
+        Ok(())
+    };
+    // Anything but "more to come" is for the decoder to name.
+    !matches!(skip(), Err(DecodeError::Truncated))
+}

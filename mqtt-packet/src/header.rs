@@ -1,0 +1,238 @@
+//! The fixed header: packet type, flags and Remaining Length (3.1.1 section 2.2, 5.0 section 2.1).
+
+use crate::reader::Reader;
+use crate::{DecodeError, Version, varint};
+
+/// The fifteen control packets; the number of each is its type on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+#[allow(missing_docs)] // The names say it; each packet's struct explains.
+pub enum PacketType {
+    Connect = 1,
+    ConnAck = 2,
+    Publish = 3,
+    PubAck = 4,
+    PubRec = 5,
+    PubRel = 6,
+    PubComp = 7,
+    Subscribe = 8,
+    SubAck = 9,
+    Unsubscribe = 10,
+    UnsubAck = 11,
+    PingReq = 12,
+    PingResp = 13,
+    Disconnect = 14,
+    Auth = 15,
+}
+
+/// Who sent a packet: some rules bind only one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Role {
+    Client,
+    Server,
+}
+
+impl PacketType {
+    /// The type of its number; `None` for 0 and for 16 and above.
+    #[inline]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return None,
+        })
+    }
+
+    /// The flags that a packet of this type must have [MQTT-2.2.2-1]; those of PUBLISH mean something.
+    pub const fn required_flags(self) -> u8 {
+        match self {
+            Self::PubRel | Self::Subscribe | Self::Unsubscribe => 0b0010,
+            _ => 0,
+        }
+    }
+
+    /// Whether packets of this type may come from a client, or from a server (5.0 section 2.1.2).
+    pub const fn is_sent_by(self, role: Role) -> bool {
+        match self {
+            Self::Connect | Self::Subscribe | Self::Unsubscribe | Self::PingReq => {
+                matches!(role, Role::Client)
+            }
+            Self::ConnAck | Self::SubAck | Self::UnsubAck | Self::PingResp => matches!(role, Role::Server),
+            _ => true,
+        }
+    }
+
+    /// The first byte of a packet of this type with its required flags.
+    #[inline]
+    pub(crate) const fn first_byte(self) -> u8 {
+        (self as u8) << 4 | self.required_flags()
+    }
+}
+
+/// The first two to five bytes of every packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedHeader {
+    /// Which packet.
+    pub packet_type: PacketType,
+    /// The lower four bits of the first byte.
+    pub flags: u8,
+    /// How many bytes follow this header: 0 to 268,435,455.
+    pub remaining_length: u32,
+    /// How many bytes this header itself takes: 2 to 5.
+    pub header_len: u8,
+    /// Whether Remaining Length has a longer form than it needs, which 5.0 forbids.
+    pub(crate) overlong: bool,
+}
+
+impl FixedHeader {
+    /// Reads the header at the front of `input`; `None` where more bytes are needed to know.
+    ///
+    /// # Errors
+    /// [`DecodeError::ReservedPacketType`] for type 0, [`DecodeError::RemainingLength`] for a fifth length byte.
+    #[inline]
+    pub fn decode(input: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let Some((&first, rest)) = input.split_first() else {
+            return Ok(None);
+        };
+        let Some(packet_type) = PacketType::from_number(first >> 4) else {
+            return Err(DecodeError::ReservedPacketType);
+        };
+        Ok(varint::read(rest)?.map(|integer| Self {
+            packet_type,
+            flags: first & 0x0F,
+            remaining_length: integer.value,
+            header_len: integer.len.wrapping_add(1),
+            overlong: integer.overlong,
+        }))
+    }
+
+    /// The length of the whole packet, which Maximum Packet Size limits: 2 to 268,435,460.
+    #[inline]
+    pub const fn packet_len(&self) -> u32 {
+        // At most 5 + 268,435,455.
+        self.remaining_length.wrapping_add(self.header_len as u32)
+    }
+
+    /// Refuses flags that are not the prescribed ones. 3.1 does not prescribe, so nothing is checked there.
+    #[inline(always)]
+    pub(crate) const fn check(&self, version: Version) -> Result<(), DecodeError> {
+        if self.flags != self.packet_type.required_flags()
+            && !matches!(version, Version::V3_1)
+            && !matches!(self.packet_type, PacketType::Publish)
+        {
+            return Err(DecodeError::ReservedFlags);
+        }
+        self.check_form(version)
+    }
+
+    /// Refuses a Remaining Length of 5.0 that is longer than it needs to be [MQTT-1.5.5-1].
+    #[inline(always)]
+    pub(crate) const fn check_form(&self, version: Version) -> Result<(), DecodeError> {
+        if self.overlong && version.is_v5() {
+            Err(DecodeError::OverlongInteger)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// One packet cut off the stream and not yet looked into: its header and its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    header: FixedHeader,
+    body: &'a [u8],
+    strict: bool,
+}
+
+impl<'a> Frame<'a> {
+    /// Cuts the first packet off `input`; returns it and the bytes behind it, or `None` where it is not whole yet.
+    ///
+    /// # Errors
+    /// Those of [`FixedHeader::decode`].
+    #[inline]
+    pub fn split(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
+        let Some(header) = FixedHeader::decode(input)? else {
+            return Ok(None);
+        };
+        let Some((_, behind)) = input.split_at_checked(usize::from(header.header_len)) else {
+            return Ok(None);
+        };
+        let Some((body, rest)) = behind.split_at_checked(header.remaining_length as usize) else {
+            return Ok(None);
+        };
+        Ok(Some((
+            Self {
+                header,
+                body,
+                strict: false,
+            },
+            rest,
+        )))
+    }
+
+    /// The same frame, decoded strictly: strings with control characters or Unicode non-characters, which the
+    /// standard leaves to the receiver, are refused (3.1.1 section 1.5.3, 5.0 section 1.5.4).
+    #[must_use]
+    pub const fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Which packet.
+    #[inline]
+    pub const fn packet_type(&self) -> PacketType {
+        self.header.packet_type
+    }
+
+    /// The fixed header.
+    #[inline]
+    pub const fn header(&self) -> FixedHeader {
+        self.header
+    }
+
+    /// Everything behind the fixed header.
+    #[inline]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The length of the whole packet, fixed header included.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.header.packet_len() as usize
+    }
+
+    /// Never: a packet has at least two bytes.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Checks type and flags, and opens the body.
+    #[inline(always)]
+    pub(crate) fn open(&self, expected: PacketType, version: Version) -> Result<Reader<'a>, DecodeError> {
+        if self.header.packet_type as u8 != expected as u8 {
+            return Err(DecodeError::UnexpectedPacket);
+        }
+        self.header.check(version)?;
+        Ok(Reader::new(self.body, self.strict))
+    }
+
+    pub(crate) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+}

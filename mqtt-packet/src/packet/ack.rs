@@ -1,0 +1,172 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP: four steps of two handshakes, one shape
+//! (3.1.1 and 5.0 sections 3.4 to 3.7).
+
+use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
+use crate::sink::{Write, framed_len, start};
+use crate::{
+    DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
+    Version, property,
+};
+use core::fmt;
+
+/// Which step; the number of each is its packet type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[repr(u8)]
+pub enum AckKind {
+    /// The receiver of a QoS 1 message has it.
+    PubAck = 4,
+    /// The receiver of a QoS 2 message has it and remembers its identifier.
+    PubRec = 5,
+    /// The sender of a QoS 2 message knows that; the receiver may forget the identifier.
+    PubRel = 6,
+    /// The receiver of a QoS 2 message has forgotten the identifier.
+    PubComp = 7,
+}
+
+impl AckKind {
+    /// The packet type of this step.
+    #[inline]
+    pub const fn packet_type(self) -> PacketType {
+        match self {
+            Self::PubAck => PacketType::PubAck,
+            Self::PubRec => PacketType::PubRec,
+            Self::PubRel => PacketType::PubRel,
+            Self::PubComp => PacketType::PubComp,
+        }
+    }
+}
+
+/// A step of the QoS 1 or QoS 2 handshake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ack<'a> {
+    /// Which step.
+    pub kind: AckKind,
+    /// The Packet Identifier of the PUBLISH that all this is about.
+    pub id: PacketId,
+    /// Success or why not; always success in 3.x.
+    pub reason_code: ReasonCode,
+    /// The properties; empty in 3.x.
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Ack<'a> {
+    /// A step that went well.
+    #[inline]
+    pub const fn new(kind: AckKind, id: PacketId) -> Self {
+        Self {
+            kind,
+            id,
+            reason_code: ReasonCode::SUCCESS,
+            properties: Properties::EMPTY,
+        }
+    }
+
+    /// Decodes a PUBACK, PUBREC, PUBREL or PUBCOMP.
+    ///
+    /// # Errors
+    /// Whatever rule the packet breaks.
+    #[inline]
+    pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
+        let kind = match frame.packet_type() {
+            PacketType::PubAck => AckKind::PubAck,
+            PacketType::PubRec => AckKind::PubRec,
+            PacketType::PubRel => AckKind::PubRel,
+            PacketType::PubComp => AckKind::PubComp,
+            _ => return Err(DecodeError::UnexpectedPacket),
+        };
+        let mut reader = frame.open(kind.packet_type(), version)?;
+        let mut ack = Self::new(kind, reader.packet_id()?);
+        // Short forms: no code is success, no Property Length is no property (5.0 section 3.4.2).
+        if version.is_v5() && !reader.is_empty() {
+            ack.decode_reason(&mut reader)?;
+        }
+        reader.finish()?;
+        Ok(ack)
+    }
+
+    fn decode_reason(&mut self, reader: &mut crate::reader::Reader<'a>) -> Result<(), DecodeError> {
+        self.reason_code = ReasonCode(reader.u8()?);
+        if !self.reason_code.is_allowed_in(self.kind.packet_type()) {
+            return Err(DecodeError::ReasonCode(self.kind.packet_type()));
+        }
+        if !reader.is_empty() {
+            self.properties = property::decode(reader, PropertyPlace::of(self.kind.packet_type()))?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn body_len(&self, version: Version) -> usize {
+        if !version.is_v5() || self.reason_code == ReasonCode::SUCCESS && self.properties.is_empty() {
+            2
+        } else if self.properties.is_empty() {
+            3
+        } else {
+            properties_len(&self.properties, version).saturating_add(3)
+        }
+    }
+
+    /// The length of the encoded packet with its fixed header, in bytes.
+    #[inline]
+    pub fn encoded_len(&self, version: Version) -> usize {
+        framed_len(self.body_len(version))
+    }
+
+    /// Writes the packet, in its shortest form.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; nothing was written then. [`EncodeError::NotInVersion`] for a failure in 3.x, which has no
+    /// negative acknowledgement.
+    #[inline]
+    pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+        let [high, low] = self.id.get().to_be_bytes();
+        if self.reason_code == ReasonCode::SUCCESS
+            && (self.properties.is_empty() || !version.is_v5())
+            && version.is_supported()
+        {
+            out.reserve(4)?;
+            out.put(&[self.kind.packet_type().first_byte(), 2, high, low]);
+            return Ok(());
+        }
+        self.encode_reason(version, out)
+    }
+
+    fn encode_reason(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+        let packet_type = self.kind.packet_type();
+        check_encode(&self.properties, PropertyPlace::of(packet_type), version)?;
+        if !version.is_v5() {
+            return Err(EncodeError::NotInVersion);
+        }
+        if !self.reason_code.is_allowed_in(packet_type) {
+            return Err(DecodeError::ReasonCode(packet_type).into());
+        }
+        start(out, packet_type.first_byte(), self.body_len(version))?;
+        out.put_u16(self.id.get());
+        out.put_u8(self.reason_code.0);
+        if !self.properties.is_empty() {
+            put_properties(out, &self.properties, version);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Ack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.kind {
+            AckKind::PubAck => "PUBACK",
+            AckKind::PubRec => "PUBREC",
+            AckKind::PubRel => "PUBREL",
+            AckKind::PubComp => "PUBCOMP",
+        };
+        write!(f, "{name} id {}", self.id)?;
+        if self.reason_code != ReasonCode::SUCCESS {
+            write!(f, " {}", self.reason_code)?;
+        }
+        fmt_properties(&self.properties, f)
+    }
+}
+
+debug_is_display!(Ack<'_>);

@@ -1,0 +1,120 @@
+//! The one place that takes input apart: a cursor that cannot overrun.
+
+use crate::{DecodeError, PacketId, StringError, TopicName, Utf8Str, varint};
+
+/// What is left of a packet's body.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    strict: bool,
+}
+
+impl<'a> Reader<'a> {
+    #[inline(always)]
+    pub(crate) const fn new(bytes: &'a [u8], strict: bool) -> Self {
+        Self { rest: bytes, strict }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    #[inline(always)]
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline(always)]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    #[inline(always)]
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// A Variable Byte Integer inside a 5.0 packet, where only the shortest form is legal [MQTT-1.5.5-1].
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
+        let integer = varint::read(self.rest)?.ok_or(DecodeError::Truncated)?;
+        if integer.overlong {
+            return Err(DecodeError::OverlongInteger);
+        }
+        self.take(usize::from(integer.len))?;
+        Ok(integer.value)
+    }
+
+    /// Binary Data: a two-byte length and that many bytes.
+    #[inline(always)]
+    pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
+        let len = self.u16()?;
+        self.take(usize::from(len))
+    }
+
+    /// A UTF-8 Encoded String.
+    #[inline]
+    pub(crate) fn utf8(&mut self) -> Result<Utf8Str<'a>, DecodeError> {
+        let text = Utf8Str::from_bytes(self.binary()?)?;
+        if self.strict {
+            text.check_strict()?;
+        }
+        Ok(text)
+    }
+
+    /// A topic name, possibly the absent one of a PUBLISH with an alias.
+    #[inline(always)]
+    pub(crate) fn topic_name_or_empty(&mut self) -> Result<TopicName<'a>, DecodeError> {
+        Ok(TopicName::check(self.binary()?, self.strict)?)
+    }
+
+    /// A topic name.
+    #[inline]
+    pub(crate) fn topic_name(&mut self) -> Result<TopicName<'a>, DecodeError> {
+        let topic = self.topic_name_or_empty()?;
+        if topic.is_empty() {
+            Err(StringError::Empty.into())
+        } else {
+            Ok(topic)
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
+        PacketId::new(self.u16()?).ok_or(DecodeError::PacketIdZero)
+    }
+
+    pub(crate) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Nothing may be left.
+    #[inline(always)]
+    pub(crate) const fn finish(self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::TrailingBytes)
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Topic names, topic filters and how they match (3.1.1 and 5.0 section 4.7), shared subscriptions (5.0 section
+//! 4.8.2).
+
+use crate::utf8::{Rules, is_plain, scan};
+use crate::{StringError, Utf8Str};
+use core::fmt;
+
+/// The name a message is published under: at least one character, no wildcard.
+///
+/// ```
+/// use mqtt_packet::TopicName;
+/// const TOPIC: TopicName<'static> = match TopicName::new("plant/1/temperature") {
+///     Ok(topic) => topic,
+///     Err(_) => panic!("not a topic name"),
+/// };
+/// assert_eq!(TOPIC.as_str(), "plant/1/temperature");
+/// assert!(TopicName::new("plant/+").is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName<'a>(&'a [u8]);
+
+/// What a subscription asks for: a topic name that may have the wildcards `+` (one level) and `#` (all further
+/// levels).
+///
+/// ```
+/// use mqtt_packet::{TopicFilter, TopicName};
+/// let filter = TopicFilter::new("plant/+/temperature").unwrap();
+/// assert!(filter.matches(TopicName::new("plant/1/temperature").unwrap()));
+/// assert!(TopicFilter::new("plant/#/temperature").is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter<'a>(&'a [u8]);
+
+/// The two parts of `$share/<share name>/<topic filter>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SharedFilter<'a> {
+    /// Which group of subscribers shares the messages; at least one character, no wildcard, no `/`.
+    pub share_name: Utf8Str<'a>,
+    /// What the group is subscribed to.
+    pub filter: TopicFilter<'a>,
+}
+
+impl<'a> TopicName<'a> {
+    /// The absent name of a PUBLISH whose Topic Alias says it all (5.0 section 3.3.2.1).
+    pub const ALIASED: TopicName<'static> = TopicName(b"");
+
+    /// The topic name of `text`; usable in `const`.
+    ///
+    /// # Errors
+    /// [`StringError::Empty`], [`StringError::Wildcard`] and the errors of [`Utf8Str::new`].
+    pub const fn new(text: &'a str) -> Result<Self, StringError> {
+        Self::from_bytes(text.as_bytes())
+    }
+
+    /// The topic name of `bytes`; usable in `const`.
+    ///
+    /// # Errors
+    /// [`StringError::Empty`], [`StringError::Wildcard`] and the errors of [`Utf8Str::from_bytes`].
+    #[inline]
+    pub const fn from_bytes(bytes: &'a [u8]) -> Result<Self, StringError> {
+        if bytes.is_empty() {
+            return Err(StringError::Empty); // [MQTT-4.7.3-1]
+        }
+        Self::check(bytes, false)
+    }
+
+    /// Any length, the empty name of an aliased PUBLISH included.
+    #[inline]
+    pub(crate) const fn check(bytes: &'a [u8], strict: bool) -> Result<Self, StringError> {
+        if bytes.len() > 0xFFFF {
+            return Err(StringError::TooLong); // [MQTT-4.7.3-3]
+        }
+        if strict || !is_plain::<true>(bytes) {
+            if let Err(error) = scan(
+                bytes,
+                Rules {
+                    strict,
+                    topic_name: true,
+                },
+            ) {
+                return Err(error);
+            }
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Bytes that were validated before.
+    pub(crate) const fn trusted(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether the name is absent, as in a PUBLISH that only has a Topic Alias.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> TopicFilter<'a> {
+    /// The topic filter of `text`; usable in `const`.
+    ///
+    /// A filter that starts with `$share/` is taken as it is; [`shared`](Self::shared) looks inside.
+    ///
+    /// # Errors
+    /// [`StringError::Empty`], [`StringError::MultiLevelWildcard`], [`StringError::SingleLevelWildcard`] and the
+    /// errors of [`Utf8Str::new`].
+    pub const fn new(text: &'a str) -> Result<Self, StringError> {
+        Self::from_bytes(text.as_bytes())
+    }
+
+    /// The topic filter of `bytes`; usable in `const`.
+    ///
+    /// # Errors
+    /// [`StringError::Empty`], [`StringError::MultiLevelWildcard`], [`StringError::SingleLevelWildcard`] and the
+    /// errors of [`Utf8Str::from_bytes`].
+    pub const fn from_bytes(bytes: &'a [u8]) -> Result<Self, StringError> {
+        Self::check(bytes, false)
+    }
+
+    #[inline]
+    pub(crate) const fn check(bytes: &'a [u8], strict: bool) -> Result<Self, StringError> {
+        if bytes.is_empty() {
+            return Err(StringError::Empty); // [MQTT-4.7.3-1]
+        }
+        if bytes.len() > 0xFFFF {
+            return Err(StringError::TooLong); // [MQTT-4.7.3-3]
+        }
+        if strict || !is_plain::<true>(bytes) {
+            if strict || !is_plain::<false>(bytes) {
+                if let Err(error) = scan(
+                    bytes,
+                    Rules {
+                        strict,
+                        topic_name: false,
+                    },
+                ) {
+                    return Err(error);
+                }
+            }
+            if let Err(error) = check_wildcards(bytes) {
+                return Err(error);
+            }
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Bytes that were validated before.
+    pub(crate) const fn trusted(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether the filter has a `+` or a `#`.
+    pub fn has_wildcard(self) -> bool {
+        self.0.iter().any(|&byte| is_wildcard(byte))
+    }
+
+    /// Share name and filter of a shared subscription; `None` for an ordinary one.
+    ///
+    /// # Errors
+    /// [`StringError::ShareName`] and [`StringError::ShareFilter`] where the filter starts with `$share/` and does
+    /// not go on as a shared subscription must [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    pub fn shared(self) -> Result<Option<SharedFilter<'a>>, StringError> {
+        let Some(rest) = self.0.strip_prefix(b"$share/") else {
+            return Ok(None);
+        };
+        let (share_name, filter) = split_level(rest);
+        if share_name.is_empty() || share_name.iter().any(|&byte| is_wildcard(byte)) {
+            return Err(StringError::ShareName);
+        }
+        match filter {
+            Some(filter) if !filter.is_empty() => Ok(Some(SharedFilter {
+                share_name: Utf8Str::trusted(share_name),
+                filter: Self(filter),
+            })),
+            _ => Err(StringError::ShareFilter),
+        }
+    }
+
+    /// Whether a message of this topic is one that the filter asks for.
+    ///
+    /// Levels are compared byte by byte [MQTT-4.7.3-4]; a filter that starts with a wildcard does not match a topic
+    /// that starts with `$` [MQTT-4.7.2-1]. Of a shared subscription, ask the filter inside.
+    pub fn matches(self, topic: TopicName<'_>) -> bool {
+        let (mut filter, mut topic) = (self.0, topic.0);
+        if topic.first() == Some(&b'$') && filter.first().is_some_and(|&byte| is_wildcard(byte)) {
+            return false;
+        }
+        loop {
+            let (wanted, more_wanted) = split_level(filter);
+            if wanted == b"#" {
+                return true;
+            }
+            let (level, more_levels) = split_level(topic);
+            if wanted != b"+" && wanted != level {
+                return false;
+            }
+            match (more_wanted, more_levels) {
+                (Some(next_filter), Some(next_topic)) => (filter, topic) = (next_filter, next_topic),
+                (None, None) => return true,
+                // `a/#` asks for `a` too.
+                (Some(more), None) => return more == b"#",
+                (None, Some(_)) => return false,
+            }
+        }
+    }
+}
+
+/// `#` is 0x23 and `+` is 0x2B: without bit 3 they are one.
+#[inline(always)]
+const fn is_wildcard(byte: u8) -> bool {
+    byte & !0x08 == b'#'
+}
+
+/// The first level, and what is behind its `/`.
+fn split_level(levels: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let end = levels
+        .iter()
+        .position(|&byte| byte == b'/')
+        .unwrap_or(levels.len());
+    match levels.split_at_checked(end) {
+        Some((level, rest)) => (level, rest.split_first().map(|(_, behind)| behind)),
+        None => (levels, None),
+    }
+}
+
+/// `#` only as the whole last level, `+` only as a whole level.
+const fn check_wildcards(filter: &[u8]) -> Result<(), StringError> {
+    let mut at_start_of_level = true;
+    let mut rest = filter;
+    while let Some((&byte, behind)) = rest.split_first() {
+        if is_wildcard(byte) {
+            let whole_level = at_start_of_level && matches!(behind.first(), None | Some(b'/'));
+            if byte == b'+' && !whole_level {
+                return Err(StringError::SingleLevelWildcard);
+            }
+            if byte == b'#' && !(whole_level && behind.is_empty()) {
+                return Err(StringError::MultiLevelWildcard);
+            }
+        }
+        at_start_of_level = byte == b'/';
+        rest = behind;
+    }
+    Ok(())
+}
+
+macro_rules! as_string {
+    ($($type:ident),*) => {$(
+        impl<'a> $type<'a> {
+            /// The text.
+            ///
+            /// This looks at every byte once more, which [`as_bytes`](Self::as_bytes) does not.
+            #[inline]
+            pub fn as_str(self) -> &'a str {
+                self.as_utf8().as_str()
+            }
+
+            /// The bytes of the text, without its length prefix.
+            #[inline]
+            pub const fn as_bytes(self) -> &'a [u8] {
+                self.0
+            }
+
+            /// The same as a plain MQTT string.
+            #[inline]
+            pub const fn as_utf8(self) -> Utf8Str<'a> {
+                Utf8Str::trusted(self.0)
+            }
+        }
+
+        impl PartialEq<str> for $type<'_> {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other.as_bytes()
+            }
+        }
+
+        impl PartialEq<&str> for $type<'_> {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == other.as_bytes()
+            }
+        }
+
+        impl<'a> TryFrom<&'a str> for $type<'a> {
+            type Error = StringError;
+
+            fn try_from(text: &'a str) -> Result<Self, StringError> {
+                Self::new(text)
+            }
+        }
+
+        impl fmt::Display for $type<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.as_utf8(), f)
+            }
+        }
+
+        impl fmt::Debug for $type<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.as_utf8(), f)
+            }
+        }
+
+        #[cfg(feature = "defmt")]
+        impl defmt::Format for $type<'_> {
+            fn format(&self, f: defmt::Formatter<'_>) {
+                defmt::Format::format(&self.as_utf8(), f);
+            }
+        }
+    )*};
+}
+
+as_string!(TopicName, TopicFilter);

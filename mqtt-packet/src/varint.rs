@@ -1,0 +1,81 @@
+//! The Variable Byte Integer: seven bits a byte, low bits first, at most four bytes
+//! (3.1.1 section 2.2.3, 5.0 section 1.5.5).
+
+use crate::DecodeError;
+
+/// The largest Remaining Length, and the largest Variable Byte Integer: 268,435,455.
+pub const MAX_REMAINING_LENGTH: u32 = 268_435_455;
+
+/// A decoded integer, how many bytes it took, and whether fewer would have done.
+#[derive(Clone, Copy)]
+pub(crate) struct VarInt {
+    pub(crate) value: u32,
+    pub(crate) len: u8,
+    pub(crate) overlong: bool,
+}
+
+/// Reads one integer from the front of `bytes`; `None` where more bytes are needed.
+#[inline]
+pub(crate) fn read(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
+    match bytes.first() {
+        Some(&byte) if byte < 0x80 => Ok(Some(VarInt {
+            value: u32::from(byte),
+            len: 1,
+            overlong: false,
+        })),
+        Some(_) => read_long(bytes),
+        None => Ok(None),
+    }
+}
+
+fn read_long(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
+    let mut value = 0;
+    let mut shift = 0;
+    let mut len = 0_u8;
+    for &byte in bytes.iter().take(4) {
+        value |= u32::from(byte & 0x7F) << shift;
+        shift = u32::wrapping_add(shift, 7);
+        len = len.wrapping_add(1);
+        if byte < 0x80 {
+            return Ok(Some(VarInt {
+                value,
+                len,
+                overlong: byte == 0,
+            }));
+        }
+    }
+    if len == 4 {
+        Err(DecodeError::RemainingLength)
+    } else {
+        Ok(None)
+    }
+}
+
+/// How many bytes `value` takes: 1 to 4.
+#[inline]
+pub(crate) const fn len(value: u32) -> usize {
+    match value {
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        _ => 4,
+    }
+}
+
+/// The shortest form of `value` [MQTT-1.5.5-1], in the first [`len`] bytes.
+#[inline]
+pub(crate) const fn write(value: u32) -> [u8; 4] {
+    [
+        septet(value),
+        septet(value >> 7),
+        septet(value >> 14),
+        septet(value >> 21),
+    ]
+}
+
+/// The low seven bits of `value`, with bit 7 set where anything is above them.
+#[inline]
+const fn septet(value: u32) -> u8 {
+    let low = (value & 0x7F) as u8;
+    if value < 0x80 { low } else { low | 0x80 }
+}
