@@ -58,23 +58,26 @@ impl Case {
 
 /// A codec that decodes a slice and encodes into one.
 #[derive(Clone, Copy)]
-pub struct SliceCodec<D, E> {
+pub struct SliceCodec<D, K, E> {
     /// Its name.
     pub name: &'static str,
-    /// One whole frame to a packet.
+    /// One whole frame to whatever the codec answers.
     pub decode: D,
+    /// The packet in that answer; not measured.
+    pub packet: K,
     /// A packet to the start of a buffer that is large enough; the number of bytes written.
     pub encode: E,
 }
 
-impl<D, E> SliceCodec<D, E> {
+impl<D, K, E> SliceCodec<D, K, E> {
     /// Both directions of an item.
-    pub fn cases<P: 'static>(&self, item: &Item) -> Vec<Case>
+    pub fn cases<R: 'static, P: 'static>(&self, item: &Item) -> Vec<Case>
     where
-        D: Fn(&'static [u8]) -> P + Copy + 'static,
+        D: Fn(&'static [u8]) -> R + Copy + 'static,
+        K: Fn(R) -> P + Copy + 'static,
         E: Fn(&P, &mut [u8]) -> usize + Copy + 'static,
     {
-        let (frames, decode, encode) = (item.frames, self.decode, self.encode);
+        let (frames, decode, packet, encode) = (item.frames, self.decode, self.packet, self.encode);
         let decoding = move |count: usize| -> Prepared {
             Box::new(move || {
                 for _ in 0..count {
@@ -85,7 +88,7 @@ impl<D, E> SliceCodec<D, E> {
             })
         };
         let encoding = move |count: usize| -> Prepared {
-            let packets: Vec<P> = frames.iter().map(|frame| decode(frame)).collect();
+            let packets: Vec<P> = frames.iter().map(|frame| packet(decode(frame))).collect();
             let mut buffer = vec![0; 4096];
             Box::new(move || {
                 for _ in 0..count {
@@ -98,7 +101,7 @@ impl<D, E> SliceCodec<D, E> {
         let rewritten = move || {
             let rewrite = |frame: &&'static [u8]| {
                 let mut buffer = vec![0; 4096];
-                let length = encode(&decode(frame), &mut buffer);
+                let length = encode(&packet(decode(frame)), &mut buffer);
                 buffer.truncate(length);
                 buffer
             };
@@ -110,26 +113,30 @@ impl<D, E> SliceCodec<D, E> {
 
 /// A codec that takes frames off a `BytesMut` and appends to one.
 #[derive(Clone, Copy)]
-pub struct StreamCodec<N, D, E> {
+pub struct StreamCodec<N, D, K, E> {
     /// Its name.
     pub name: &'static str,
     /// A new codec.
     pub new: N,
-    /// The next frame's packet.
+    /// Takes off the next frame and gives whatever the codec answers.
     pub decode: D,
+    /// The packet in that answer; not measured.
+    pub packet: K,
     /// A packet to the end of a buffer; the packet may be used up.
     pub encode: E,
 }
 
-impl<N, D, E> StreamCodec<N, D, E> {
+impl<N, D, K, E> StreamCodec<N, D, K, E> {
     /// Both directions of an item.
-    pub fn cases<C: 'static, P: Clone + 'static>(&self, item: &Item) -> Vec<Case>
+    pub fn cases<C: 'static, R: 'static, P: 'static>(&self, item: &Item) -> Vec<Case>
     where
         N: Fn() -> C + Copy + 'static,
-        D: Fn(&mut C, &mut BytesMut) -> P + Copy + 'static,
+        D: Fn(&mut C, &mut BytesMut) -> R + Copy + 'static,
+        K: Fn(R) -> P + Copy + 'static,
         E: Fn(&mut C, &mut P, &mut BytesMut) + Copy + 'static,
     {
-        let (frames, new, decode, encode) = (item.frames, self.new, self.decode, self.encode);
+        let (frames, new, decode, packet, encode) =
+            (item.frames, self.new, self.decode, self.packet, self.encode);
         let stream = move |count: usize| {
             let bytes = frames.concat().repeat(count);
             // Some codecs reserve more than they need: that must not copy all of the rest.
@@ -140,7 +147,7 @@ impl<N, D, E> StreamCodec<N, D, E> {
         let packets = move |count: usize| {
             let (mut codec, mut stream) = (new(), stream(count));
             (0..count * frames.len())
-                .map(|_| decode(&mut codec, &mut stream))
+                .map(|_| packet(decode(&mut codec, &mut stream)))
                 .collect::<Vec<P>>()
         };
         let decoding = move |count: usize| -> Prepared {

@@ -3,6 +3,7 @@
 use mountain_mqtt::codec::mqtt_reader::MqttBufReader;
 use mountain_mqtt::codec::mqtt_writer::{MqttBufWriter, MqttWriter};
 use mountain_mqtt::codec::read::Read;
+use mountain_mqtt::error::PacketReadError;
 use mountain_mqtt::packets::packet_generic::PacketGeneric;
 
 use crate::case::{Case, SliceCodec};
@@ -14,7 +15,8 @@ type Packet = PacketGeneric<'static, 5, 2, 7>;
 pub(super) fn cases(item: &Item) -> Vec<Case> {
     let codec = SliceCodec {
         name: "mountain-mqtt",
-        decode: |frame: &'static [u8]| Packet::read(&mut MqttBufReader::new(frame)).unwrap(),
+        decode: |frame: &'static [u8]| Packet::read(&mut MqttBufReader::new(frame)),
+        packet: |answer: Result<Packet, PacketReadError>| answer.unwrap(),
         encode: |packet: &Packet, buffer: &mut [u8]| {
             let mut writer = MqttBufWriter::new(buffer);
             match packet {

@@ -4,30 +4,31 @@
 use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 use crate::case::{Case, SliceCodec};
 use crate::vectors::{Item, Version};
 
 macro_rules! decoder {
     ($name:ident, $tree:ident) => {
-        fn $name(frame: &[u8]) -> Packet {
+        fn $name(frame: &[u8]) -> Result<Packet, MqttError> {
             let (first, body) = split(frame);
-            match first >> 4 {
-                1 => $tree::Connect::parse(body).unwrap().0.into(),
+            Ok(match first >> 4 {
+                1 => $tree::Connect::parse(body)?.0.into(),
                 3 => $tree::Publish::parse(first & 0xf, Arc::from(body))
                     .unwrap()
                     .0
                     .into(),
-                4 => $tree::Puback::parse(body).unwrap().0.into(),
-                5 => $tree::Pubrec::parse(body).unwrap().0.into(),
-                6 => $tree::Pubrel::parse(body).unwrap().0.into(),
-                7 => $tree::Pubcomp::parse(body).unwrap().0.into(),
-                8 => $tree::Subscribe::parse(body).unwrap().0.into(),
-                9 => $tree::Suback::parse(body).unwrap().0.into(),
-                12 => $tree::Pingreq::parse(body).unwrap().0.into(),
-                13 => $tree::Pingresp::parse(body).unwrap().0.into(),
+                4 => $tree::Puback::parse(body)?.0.into(),
+                5 => $tree::Pubrec::parse(body)?.0.into(),
+                6 => $tree::Pubrel::parse(body)?.0.into(),
+                7 => $tree::Pubcomp::parse(body)?.0.into(),
+                8 => $tree::Subscribe::parse(body)?.0.into(),
+                9 => $tree::Suback::parse(body)?.0.into(),
+                12 => $tree::Pingreq::parse(body)?.0.into(),
+                13 => $tree::Pingresp::parse(body)?.0.into(),
                 other => unreachable!("no item has packet type {other}"),
-            }
+            })
         }
     };
 }
@@ -48,6 +49,7 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
             Version::V3_1_1 => decode_v3_1_1,
             Version::V5 => decode_v5,
         },
+        packet: Result::unwrap,
         encode: |packet: &Packet, buffer: &mut [u8]| {
             let bytes = packet.to_continuous_buffer();
             buffer[..bytes.len()].copy_from_slice(&bytes);

@@ -12,7 +12,8 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
         Version::V3_1_1 => StreamCodec {
             name: "rumqttc",
             new: || (),
-            decode: |_: &mut (), stream: &mut BytesMut| v4::Packet::read(stream, usize::MAX).unwrap(),
+            decode: |_: &mut (), stream: &mut BytesMut| v4::Packet::read(stream, usize::MAX),
+            packet: Result::unwrap,
             encode: |_: &mut (), packet: &mut v4::Packet, buffer: &mut BytesMut| {
                 packet.write(buffer, usize::MAX).unwrap();
             },
@@ -21,7 +22,8 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
         Version::V5 => StreamCodec {
             name: "rumqttc",
             new: || (),
-            decode: |_: &mut (), stream: &mut BytesMut| v5::Packet::read(stream, None).unwrap(),
+            decode: |_: &mut (), stream: &mut BytesMut| v5::Packet::read(stream, None),
+            packet: Result::unwrap,
             encode: |_: &mut (), packet: &mut v5::Packet, buffer: &mut BytesMut| {
                 packet.write(buffer, None).unwrap();
             },
