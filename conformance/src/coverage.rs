@@ -45,11 +45,7 @@ impl Tests {
                     .map_err(|error| ReadError::Unreadable(path.clone(), error))?;
                 let source = RustSource::lex(&text, part == "tests")
                     .map_err(|error| ReadError::NotRust(path.clone(), error))?;
-                let name = path
-                    .strip_prefix(root)
-                    .unwrap_or(&path)
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
                 files.insert(name, source);
             }
         }
@@ -127,11 +123,7 @@ impl<'s> Coverage<'s> {
     /// Joins the statements with the tests of each layer.
     #[must_use]
     pub fn of(statements: &'s Statements, tests: &[(Layer, Tests)]) -> Self {
-        let mut coverage = Self {
-            statements,
-            shown: BTreeMap::new(),
-            faults: BTreeSet::new(),
-        };
+        let mut coverage = Self { statements, shown: BTreeMap::new(), faults: BTreeSet::new() };
         for (layer, tests) in tests {
             let by_name = tests.by_name();
             for (file, source) in &tests.files {
@@ -150,23 +142,18 @@ impl<'s> Coverage<'s> {
                 for mention in mentions(&note.text, self.statements) {
                     let (fault, inside) = match mention {
                         Mention::Of(id) => {
-                            let shown = Shown {
-                                file: file.to_owned(),
-                                test: test.name.clone(),
-                            };
+                            let shown = Shown { file: file.to_owned(), test: test.name.clone() };
                             self.shown.entry((layer, id)).or_default().insert(shown);
                             continue;
                         }
                         // A string may be an error message, which names a statement of the version at hand.
                         _ if note.kind == NoteKind::String => continue,
-                        Mention::Ambiguous(inside) => (
-                            "stands in both standards, say @3.1.1 or @5.0 after the number",
-                            inside,
-                        ),
+                        Mention::Ambiguous(inside) => {
+                            ("stands in both standards, say @3.1.1 or @5.0 after the number", inside)
+                        }
                         Mention::Unknown(inside) => ("is not in the tables", inside),
                     };
-                    self.faults
-                        .insert(format!("{place}: {}: [{inside}] {fault}", item.name));
+                    self.faults.insert(format!("{place}: {}: [{inside}] {fault}", item.name));
                 }
             }
         }
@@ -175,11 +162,8 @@ impl<'s> Coverage<'s> {
     fn check_exemptions(&mut self) {
         for exemption in self.statements.exemptions() {
             let (id, layer) = (&exemption.id, exemption.layer);
-            let is_known = self
-                .statements
-                .rows()
-                .iter()
-                .any(|row| row.id == *id && row.layers.contains(&layer));
+            let is_known =
+                self.statements.rows().iter().any(|row| row.id == *id && row.layers.contains(&layer));
             let fault = if !is_known {
                 "is no statement of this layer"
             } else if self.tests(id, layer).next().is_some() {
@@ -187,8 +171,7 @@ impl<'s> Coverage<'s> {
             } else {
                 continue;
             };
-            self.faults
-                .insert(format!("spec/not-testable.tsv: {id} {layer} {fault}"));
+            self.faults.insert(format!("spec/not-testable.tsv: {id} {layer} {fault}"));
         }
     }
 
@@ -201,19 +184,13 @@ impl<'s> Coverage<'s> {
     #[must_use]
     pub fn exempt(&self, id: &StatementId, layer: Layer) -> Option<&'s str> {
         let mut exemptions = self.statements.exemptions().iter();
-        exemptions
-            .find(|known| known.id == *id && known.layer == layer)
-            .map(|known| known.reason.as_str())
+        exemptions.find(|known| known.id == *id && known.layer == layer).map(|known| known.reason.as_str())
     }
 
     /// The statements of a layer that neither a test shows nor an exemption excuses.
     #[must_use]
     pub fn missing(&self, layer: Layer) -> Vec<&'s Statement> {
-        let of_layer = self
-            .statements
-            .rows()
-            .iter()
-            .filter(|row| row.layers.contains(&layer));
+        let of_layer = self.statements.rows().iter().filter(|row| row.layers.contains(&layer));
         of_layer
             .filter(|row| {
                 self.tests(&row.id, layer).next().is_none() && self.exempt(&row.id, layer).is_none()

@@ -22,10 +22,7 @@ fn write_report() -> Result<(), Box<dyn std::error::Error>> {
     let coverage = Coverage::read(&root, &statements)?;
     std::fs::write(root.join(REPORT), report(&statements, &coverage))?;
     for layer in Layer::ALL {
-        println!(
-            "{layer}: {} statements without a test",
-            coverage.missing(layer).len()
-        );
+        println!("{layer}: {} statements without a test", coverage.missing(layer).len());
     }
     coverage.faults().iter().for_each(|fault| println!("{fault}"));
     Ok(())

@@ -17,9 +17,7 @@ pub enum Mention {
 #[must_use]
 pub fn mentions(text: &str, statements: &Statements) -> Vec<Mention> {
     let brackets = text.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
-    brackets
-        .filter_map(|(inside, _)| mention(inside, statements))
-        .collect()
+    brackets.filter_map(|(inside, _)| mention(inside, statements)).collect()
 }
 
 fn mention(inside: &str, statements: &Statements) -> Option<Mention> {
@@ -28,19 +26,12 @@ fn mention(inside: &str, statements: &Statements) -> Option<Mention> {
         None => (inside, None),
     };
     let dotted = number.split_once('-')?.1;
-    let ours = ["MQTT-", "U311-", "U5-"]
-        .iter()
-        .any(|prefix| number.starts_with(prefix));
+    let ours = ["MQTT-", "U311-", "U5-"].iter().any(|prefix| number.starts_with(prefix));
     if !ours || !dotted.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }
     let known = statements.versions(number);
-    let id = |version: Version| {
-        Mention::Of(StatementId {
-            version,
-            number: number.to_owned(),
-        })
-    };
+    let id = |version: Version| Mention::Of(StatementId { version, number: number.to_owned() });
     Some(match (version.map(str::parse::<Version>), known) {
         (Some(Ok(version)), known) if known.contains(&version) => id(version),
         (None, &[only]) => id(only),

@@ -19,34 +19,19 @@ Which test shows which normative statement. The statements stand in [spec](../sp
 pub fn report(statements: &Statements, coverage: &Coverage<'_>) -> String {
     let mut page = String::from(HEAD);
     for layer in Layer::ALL {
-        let rows: Vec<&Statement> = statements
-            .rows()
-            .iter()
-            .filter(|row| row.layers.contains(&layer))
-            .collect();
+        let rows: Vec<&Statement> =
+            statements.rows().iter().filter(|row| row.layers.contains(&layer)).collect();
         let open = coverage.missing(layer).len();
-        let exempt = rows
-            .iter()
-            .filter(|row| coverage.exempt(&row.id, layer).is_some())
-            .count();
+        let exempt = rows.iter().filter(|row| coverage.exempt(&row.id, layer).is_some()).count();
         let shown = rows.len().saturating_sub(open).saturating_sub(exempt);
-        line(
-            &mut page,
-            format_args!("| {layer} | {} | {shown} | {exempt} | {open} |", rows.len()),
-        );
+        line(&mut page, format_args!("| {layer} | {} | {shown} | {exempt} | {open} |", rows.len()));
     }
     for version in [Version::V3_1_1, Version::V5] {
-        line(
-            &mut page,
-            format_args!("\n## MQTT {version}\n\n| statement | layer | tests |\n|---|---|---|"),
-        );
+        line(&mut page, format_args!("\n## MQTT {version}\n\n| statement | layer | tests |\n|---|---|---|"));
         for row in statements.rows().iter().filter(|row| row.id.version == version) {
             for layer in &row.layers {
                 let tests = cell(coverage, row, *layer);
-                line(
-                    &mut page,
-                    format_args!("| {} | {layer} | {tests} |", row.id.number),
-                );
+                line(&mut page, format_args!("| {} | {layer} | {tests} |", row.id.number));
             }
         }
     }
@@ -54,9 +39,7 @@ pub fn report(statements: &Statements, coverage: &Coverage<'_>) -> String {
 }
 
 fn cell(coverage: &Coverage<'_>, row: &Statement, layer: Layer) -> String {
-    let tests = coverage
-        .tests(&row.id, layer)
-        .map(|shown| format!("`{}` {}", shown.file, shown.test));
+    let tests = coverage.tests(&row.id, layer).map(|shown| format!("`{}` {}", shown.file, shown.test));
     let tests = tests.collect::<Vec<_>>().join("<br>");
     match coverage.exempt(&row.id, layer) {
         Some(reason) => format!("not testable: {reason}"),

@@ -84,11 +84,7 @@ impl RustSource {
         let tokens: TokenStream = source.parse().map_err(LexFailed)?;
         let mut leaves = Vec::new();
         collect_leaves(tokens.clone(), &mut leaves);
-        let mut walk = Walk {
-            source,
-            leaves,
-            found: Self::default(),
-        };
+        let mut walk = Walk { source, leaves, found: Self::default() };
         walk.level(tokens, is_test_file);
         Ok(walk.found)
     }
@@ -186,28 +182,15 @@ impl Walk<'_> {
             is_punct(token, ';')
                 || matches!(token, TokenTree::Group(group) if !is_table && group.delimiter() == Delimiter::Brace)
         };
-        let length = rest
-            .iter()
-            .position(is_end)
-            .map_or(rest.len(), |at| at.saturating_add(1));
+        let length = rest.iter().position(is_end).map_or(rest.len(), |at| at.saturating_add(1));
         let (tokens, after) = rest.split_at(length);
-        let body = tokens.last().and_then(|last| {
-            if let TokenTree::Group(body) = last {
-                Some(body)
-            } else {
-                None
-            }
-        });
+        let body =
+            tokens.last().and_then(|last| if let TokenTree::Group(body) = last { Some(body) } else { None });
         if keyword.to_string() == "mod" {
-            body.into_iter()
-                .for_each(|body| self.module(keyword, body, attributes, in_test_code));
+            body.into_iter().for_each(|body| self.module(keyword, body, attributes, in_test_code));
             return after;
         }
-        let kind = if is_table {
-            ItemKind::Table
-        } else {
-            function_kind(attributes)
-        };
+        let kind = if is_table { ItemKind::Table } else { function_kind(attributes) };
         let in_test_code = in_test_code || matches!(kind, ItemKind::Test | ItemKind::IgnoredTest);
         for token in tokens {
             if let TokenTree::Group(group) = token {
@@ -236,49 +219,30 @@ impl Walk<'_> {
     fn module(&mut self, keyword: &TokenTree, body: &Group, attributes: &[String], in_test_code: bool) {
         let is_test_module = attributes.iter().any(|attribute| attribute == "cfg(test)");
         if is_test_module {
-            self.found
-                .test_modules
-                .push(line_count(keyword.span(), body.span_close()));
+            self.found.test_modules.push(line_count(keyword.span(), body.span_close()));
         }
         self.level(body.stream(), in_test_code || is_test_module);
     }
 
     /// The strings and comments within a range and the comment lines directly above it.
     fn notes(&self, range: Range<usize>) -> Vec<Note> {
-        let comment = |text: &str| Note {
-            kind: NoteKind::Comment,
-            text: text.trim().to_owned(),
-        };
+        let comment = |text: &str| Note { kind: NoteKind::Comment, text: text.trim().to_owned() };
         let first = self.leaves.partition_point(|leaf| leaf.start < range.start);
-        let end_before = first
-            .checked_sub(1)
-            .and_then(|at| self.leaves.get(at))
-            .map_or(0, |leaf| leaf.end);
+        let end_before = first.checked_sub(1).and_then(|at| self.leaves.get(at)).map_or(0, |leaf| leaf.end);
         let above = self.source.get(end_before..range.start).unwrap_or_default();
         // What follows the previous token on its own line belongs to that token.
-        let above = if end_before == 0 {
-            above
-        } else {
-            above.split_once('\n').map_or("", |(_, below)| below)
-        };
+        let above =
+            if end_before == 0 { above } else { above.split_once('\n').map_or("", |(_, below)| below) };
         let directly_above = above.rsplit("\n\n").next().unwrap_or_default();
         let mut notes = vec![comment(directly_above)];
         let mut end = range.start;
-        for leaf in self
-            .leaves
-            .iter()
-            .skip(first)
-            .take_while(|leaf| leaf.start < range.end)
-        {
+        for leaf in self.leaves.iter().skip(first).take_while(|leaf| leaf.start < range.end) {
             notes.push(comment(self.source.get(end..leaf.start).unwrap_or_default()));
             let token = self.source.get(leaf.clone()).unwrap_or_default();
             if token.starts_with("//") || token.starts_with("/*") {
                 notes.push(comment(token));
             } else if token.starts_with(['"', 'r', 'b', 'c']) && token.ends_with(['"', '#']) {
-                notes.push(Note {
-                    kind: NoteKind::String,
-                    text: token.to_owned(),
-                });
+                notes.push(Note { kind: NoteKind::String, text: token.to_owned() });
             }
             end = leaf.end;
         }
@@ -309,9 +273,7 @@ fn is_item(keyword: &str, after: &[TokenTree]) -> bool {
 fn function_kind(attributes: &[String]) -> ItemKind {
     let path = |attribute: &String| attribute.split(['(', '=']).next().unwrap_or_default().to_owned();
     let paths: Vec<String> = attributes.iter().map(path).collect();
-    let is_test = paths
-        .iter()
-        .any(|path| path == "test" || path.ends_with("::test"));
+    let is_test = paths.iter().any(|path| path == "test" || path.ends_with("::test"));
     match (is_test, paths.iter().any(|path| path == "ignore")) {
         (true, false) => ItemKind::Test,
         (true, true) => ItemKind::IgnoredTest,
@@ -320,10 +282,7 @@ fn function_kind(attributes: &[String]) -> ItemKind {
 }
 
 fn line_count(first: Span, last: Span) -> usize {
-    last.end()
-        .line
-        .saturating_sub(first.start().line)
-        .saturating_add(1)
+    last.end().line.saturating_sub(first.start().line).saturating_add(1)
 }
 
 fn group_lines(group: &Group) -> usize {

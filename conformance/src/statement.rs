@@ -77,10 +77,7 @@ impl FromStr for Layer {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|layer| layer.to_string() == text)
-            .ok_or(())
+        Self::ALL.into_iter().find(|layer| layer.to_string() == text).ok_or(())
     }
 }
 
@@ -146,16 +143,9 @@ impl Statements {
     pub fn new(rows: Vec<Statement>, exemptions: Vec<Exemption>) -> Self {
         let mut by_number = BTreeMap::<String, Vec<Version>>::new();
         for row in &rows {
-            by_number
-                .entry(row.id.number.clone())
-                .or_default()
-                .push(row.id.version);
+            by_number.entry(row.id.number.clone()).or_default().push(row.id.version);
         }
-        Self {
-            rows,
-            exemptions,
-            by_number,
-        }
+        Self { rows, exemptions, by_number }
     }
 
     /// Reads the four tables of the directory `spec`.
@@ -220,10 +210,7 @@ fn statement(cells: &[&str], version: Option<Version>) -> Result<Statement, &'st
     };
     let layers: Result<Vec<Layer>, ()> = layers.split('+').map(str::parse).collect();
     Ok(Statement {
-        id: StatementId {
-            version,
-            number: number.to_owned(),
-        },
+        id: StatementId { version, number: number.to_owned() },
         paraphrase: paraphrase.to_owned(),
         layers: layers.map_err(|()| "a layer is packet, client or broker")?,
     })
@@ -241,9 +228,7 @@ fn exemption(cells: &[&str]) -> Result<Exemption, &'static str> {
             version: version.parse().map_err(|()| "a version is 3.1.1 or 5.0")?,
             number: number.to_owned(),
         },
-        layer: layer
-            .parse()
-            .map_err(|()| "a layer is packet, client or broker")?,
+        layer: layer.parse().map_err(|()| "a layer is packet, client or broker")?,
         reason: reason.to_owned(),
     })
 }

@@ -27,11 +27,7 @@ fn breaches() -> Vec<(String, String)> {
             breaches.push((name.clone(), format!("{lines} lines, at most {FILE_LINES}")));
         }
         for item in source.items.iter().filter(|item| item.kind != ItemKind::Table) {
-            let limit = if item.is_flat_match {
-                FLAT_MATCH_LINES
-            } else {
-                FUNCTION_LINES
-            };
+            let limit = if item.is_flat_match { FLAT_MATCH_LINES } else { FUNCTION_LINES };
             if item.lines > limit {
                 breaches.push((
                     format!("{name}: {}", item.name),
@@ -39,15 +35,9 @@ fn breaches() -> Vec<(String, String)> {
                 ));
             }
         }
-        for lines in source
-            .test_modules
-            .iter()
-            .filter(|lines| **lines > TEST_MODULE_LINES)
-        {
-            breaches.push((
-                name.clone(),
-                format!("{lines} lines of tests, at most {TEST_MODULE_LINES} in src"),
-            ));
+        for lines in source.test_modules.iter().filter(|lines| **lines > TEST_MODULE_LINES) {
+            breaches
+                .push((name.clone(), format!("{lines} lines of tests, at most {TEST_MODULE_LINES} in src")));
         }
     }
     breaches

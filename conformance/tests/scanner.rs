@@ -10,18 +10,11 @@ use conformance::{
 };
 
 fn id(number: &str, version: Version) -> StatementId {
-    StatementId {
-        version,
-        number: number.to_owned(),
-    }
+    StatementId { version, number: number.to_owned() }
 }
 
 fn row(number: &str, version: Version, layers: &[Layer]) -> Statement {
-    Statement {
-        id: id(number, version),
-        paraphrase: "a rule".to_owned(),
-        layers: layers.to_vec(),
-    }
+    Statement { id: id(number, version), paraphrase: "a rule".to_owned(), layers: layers.to_vec() }
 }
 
 /// MQTT-1.1.1-1 in both standards, the others in one.
@@ -39,12 +32,7 @@ fn packet_tests(files: &[(&str, bool, &str)]) -> Vec<(Layer, Tests)> {
     let lexed = files
         .iter()
         .map(|(name, is_test, text)| ((*name).to_owned(), RustSource::lex(text, *is_test).unwrap()));
-    vec![(
-        Layer::Packet,
-        Tests {
-            files: lexed.collect::<BTreeMap<_, _>>(),
-        },
-    )]
+    vec![(Layer::Packet, Tests { files: lexed.collect::<BTreeMap<_, _>>() })]
 }
 
 /// The statements that are missing and the tests that show the others, for one file under `tests/`.
@@ -58,11 +46,8 @@ fn shown(files: &[(&str, bool, &str)]) -> Vec<String> {
     let coverage = Coverage::of(&statements, &tests);
     let mut found = Vec::new();
     for row in statements.rows() {
-        found.extend(
-            coverage
-                .tests(&row.id, Layer::Packet)
-                .map(|shown| format!("{} {}", row.id, shown.test)),
-        );
+        found
+            .extend(coverage.tests(&row.id, Layer::Packet).map(|shown| format!("{} {}", row.id, shown.test)));
     }
     found.extend(coverage.faults().iter().cloned());
     found
@@ -86,11 +71,7 @@ fn comment_above_or_inside_a_test_counts() {
     ";
     assert_eq!(
         shown_in(text),
-        [
-            "[MQTT-1.1.1-2 @3.1.1] second",
-            "[MQTT-1.1.1-1 @5.0] first",
-            "[U5-2.2.2-1 @5.0] third"
-        ]
+        ["[MQTT-1.1.1-2 @3.1.1] second", "[MQTT-1.1.1-1 @5.0] first", "[U5-2.2.2-1 @5.0] third"]
     );
 }
 
@@ -127,10 +108,7 @@ fn source_comments_do_not_count_even_when_a_test_calls_the_function() {
             fn decodes() { super::decode(); ROWS.len(); }
         }
     ";
-    assert_eq!(
-        shown(&[("src/lib.rs", false, text)]),
-        ["[MQTT-1.1.1-1 @3.1.1] decodes"]
-    );
+    assert_eq!(shown(&[("src/lib.rs", false, text)]), ["[MQTT-1.1.1-1 @3.1.1] decodes"]);
 }
 
 #[test]
@@ -198,20 +176,14 @@ fn a_wrong_mention_in_a_test_is_a_fault() {
 
 #[test]
 fn an_expected_error_message_is_no_fault() {
-    assert_eq!(
-        shown_in("#[test] fn message() { \"broke [MQTT-1.1.1-1]\"; }"),
-        [""; 0]
-    );
+    assert_eq!(shown_in("#[test] fn message() { \"broke [MQTT-1.1.1-1]\"; }"), [""; 0]);
 }
 
 #[test]
 fn mentions_resolve_their_version() {
     let statements = statements(Vec::new());
     assert_eq!(
-        mentions(
-            "[MQTT-1.1.1-2] and [MQTT-1.1.1-1 @3.1.1], [MQTT-1.1.1-1]",
-            &statements
-        ),
+        mentions("[MQTT-1.1.1-2] and [MQTT-1.1.1-1 @3.1.1], [MQTT-1.1.1-1]", &statements),
         [
             Mention::Of(id("MQTT-1.1.1-2", Version::V3_1_1)),
             Mention::Of(id("MQTT-1.1.1-1", Version::V3_1_1)),
@@ -234,11 +206,7 @@ fn missing_statements_are_those_without_test_and_exemption() {
     ]);
     let tests = packet_tests(&[("t.rs", true, "#[test] fn shows() { /* [MQTT-1.1.1-2] */ }")]);
     let coverage = Coverage::of(&statements, &tests);
-    let missing: Vec<String> = coverage
-        .missing(Layer::Packet)
-        .iter()
-        .map(|row| row.id.to_string())
-        .collect();
+    let missing: Vec<String> = coverage.missing(Layer::Packet).iter().map(|row| row.id.to_string()).collect();
     assert_eq!(missing, ["[MQTT-1.1.1-1 @5.0]", "[U5-2.2.2-1 @5.0]"]);
     assert_eq!(coverage.missing(Layer::Broker).len(), 1);
     assert_eq!(
@@ -253,10 +221,7 @@ fn missing_statements_are_those_without_test_and_exemption() {
         page.contains("| packet | 4 | 1 | 1 | 2 |") || page.contains("| packet | 4 | 0 | 2 | 2 |"),
         "{page}"
     );
-    assert!(
-        page.contains("| MQTT-1.1.1-1 | packet | not testable: needs a wire |"),
-        "{page}"
-    );
+    assert!(page.contains("| MQTT-1.1.1-1 | packet | not testable: needs a wire |"), "{page}");
     assert!(page.contains("| U5-2.2.2-1 | packet | **open** |"), "{page}");
 }
 
@@ -282,11 +247,7 @@ fn lengths_and_kinds_are_measured() {
         }
     ";
     let source = RustSource::lex(text, false).unwrap();
-    let found: Vec<_> = source
-        .items
-        .iter()
-        .map(|item| (item.name.as_str(), item.kind, item.lines))
-        .collect();
+    let found: Vec<_> = source.items.iter().map(|item| (item.name.as_str(), item.kind, item.lines)).collect();
     assert_eq!(
         found,
         [
@@ -304,10 +265,7 @@ fn lengths_and_kinds_are_measured() {
 #[test]
 fn a_flat_match_has_short_arms_and_little_around_it() {
     let function = |arm: &str, after: &str| {
-        let text = format!(
-            "fn f(x: u8) -> u8 {{ match x {{\n{}_ => 0,\n }}\n{after} }}",
-            arm.repeat(20)
-        );
+        let text = format!("fn f(x: u8) -> u8 {{ match x {{\n{}_ => 0,\n }}\n{after} }}", arm.repeat(20));
         RustSource::lex(&text, false).unwrap().items[0].is_flat_match
     };
     assert!(function("1 => 2,\n", ""));

@@ -13,17 +13,10 @@ fn the_tables_are_whole() {
     let statements = statements();
     let count = |prefix: &str, version| {
         let rows = statements.rows().iter();
-        rows.filter(|row| row.id.number.starts_with(prefix) && row.id.version == version)
-            .count()
+        rows.filter(|row| row.id.number.starts_with(prefix) && row.id.version == version).count()
     };
-    assert_eq!(
-        [count("MQTT-", Version::V3_1_1), count("MQTT-", Version::V5)],
-        [141, 251]
-    );
-    assert_eq!(
-        [count("U311-", Version::V3_1_1), count("U5-", Version::V5)],
-        [16, 50]
-    );
+    assert_eq!([count("MQTT-", Version::V3_1_1), count("MQTT-", Version::V5)], [141, 251]);
+    assert_eq!([count("U311-", Version::V3_1_1), count("U5-", Version::V5)], [16, 50]);
     let mut ids: Vec<_> = statements.rows().iter().map(|row| &row.id).collect();
     ids.sort();
     ids.dedup();
@@ -39,12 +32,7 @@ fn every_statement_of_an_enforced_layer_is_shown_by_a_test() {
         .flat_map(|layer| coverage.missing(*layer).into_iter().map(move |row| (layer, row)))
         .map(|(layer, row)| format!("{layer} {}: {}", row.id, row.paraphrase))
         .collect();
-    assert!(
-        missing.is_empty(),
-        "{} statements without a test:\n{}",
-        missing.len(),
-        missing.join("\n")
-    );
+    assert!(missing.is_empty(), "{} statements without a test:\n{}", missing.len(), missing.join("\n"));
 }
 
 #[test]
@@ -58,10 +46,7 @@ fn tests_name_statements_that_exist() {
 #[test]
 fn every_layer_has_statements() {
     for layer in Layer::ALL {
-        assert!(
-            statements().rows().iter().any(|row| row.layers.contains(&layer)),
-            "{layer}"
-        );
+        assert!(statements().rows().iter().any(|row| row.layers.contains(&layer)), "{layer}");
     }
 }
 
@@ -71,8 +56,5 @@ fn the_report_is_fresh() {
     let statements = statements();
     let coverage = Coverage::read(&root, &statements).unwrap();
     let written = std::fs::read_to_string(root.join(REPORT)).unwrap_or_default();
-    assert!(
-        written == report(&statements, &coverage),
-        "{REPORT} is stale: cargo run -p conformance"
-    );
+    assert!(written == report(&statements, &coverage), "{REPORT} is stale: cargo run -p conformance");
 }
