@@ -47,12 +47,7 @@ impl Case {
     /// `decode/3.1.1/publish`: what is measured, the same for all codecs.
     #[must_use]
     pub fn group(&self) -> String {
-        format!(
-            "{}/{}/{}",
-            self.direction.name(),
-            self.item.version.name(),
-            self.item.name
-        )
+        format!("{}/{}/{}", self.direction.name(), self.item.version.name(), self.item.name)
     }
 }
 
@@ -146,9 +141,7 @@ impl<N, D, K, E> StreamCodec<N, D, K, E> {
         };
         let packets = move |count: usize| {
             let (mut codec, mut stream) = (new(), stream(count));
-            (0..count * frames.len())
-                .map(|_| packet(decode(&mut codec, &mut stream)))
-                .collect::<Vec<P>>()
+            (0..count * frames.len()).map(|_| packet(decode(&mut codec, &mut stream))).collect::<Vec<P>>()
         };
         let decoding = move |count: usize| -> Prepared {
             let (mut codec, mut stream) = (new(), stream(count));
@@ -196,8 +189,5 @@ fn both(
         prepare,
         rewritten: Box::new(rewritten),
     };
-    vec![
-        case(Direction::Decode, Box::new(decoding)),
-        case(Direction::Encode, Box::new(encoding)),
-    ]
+    vec![case(Direction::Decode, Box::new(decoding)), case(Direction::Encode, Box::new(encoding))]
 }

@@ -24,9 +24,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         ["run", group, peer, count] => {
-            let case = cases()
-                .into_iter()
-                .find(|case| case.group() == group && case.peer == peer);
+            let case = cases().into_iter().find(|case| case.group() == group && case.peer == peer);
             if let (Some(case), Ok(count)) = (case, count.parse()) {
                 measured((case.prepare)(count));
                 return ExitCode::SUCCESS;

@@ -54,18 +54,11 @@ pub fn items() -> Vec<Item> {
     for version in [Version::V3_1_1, Version::V5] {
         let mut add = |name, frames: Vec<Vec<u8>>| {
             let frames: Vec<&'static [u8]> = frames.into_iter().map(|frame| &*frame.leak()).collect();
-            items.push(Item {
-                name,
-                version,
-                frames: frames.leak(),
-            });
+            items.push(Item { name, version, frames: frames.leak() });
         };
         add("publish", vec![publish(version, TOPIC, None, &[], 64)]);
         if version == Version::V5 {
-            add(
-                "publish-properties",
-                vec![publish(version, TOPIC, None, &five_properties(), 64)],
-            );
+            add("publish-properties", vec![publish(version, TOPIC, None, &five_properties(), 64)]);
         }
         add("connect", vec![connect(version)]);
         add("subscribe", vec![subscribe(version, &FILTERS)]);
@@ -115,14 +108,7 @@ fn five_properties() -> Vec<u8> {
     let mut block = vec![0x01, 1, 0x02, 0, 0, 0x0e, 0x10];
     block.extend([&[0x03][..], &field("application/vnd.reading+json")].concat());
     block.extend([&[0x08][..], &field("factory/line7/temperature/reply")].concat());
-    block.extend(
-        [
-            &[0x26][..],
-            &field("trace-id"),
-            &field("4bf92f3577b34da6a3ce929d0e0e4736"),
-        ]
-        .concat(),
-    );
+    block.extend([&[0x26][..], &field("trace-id"), &field("4bf92f3577b34da6a3ce929d0e0e4736")].concat());
     block
 }
 
@@ -171,12 +157,8 @@ fn ack(first: u8, id: u16) -> Vec<u8> {
 /// About 64 KiB as a busy connection sees it, both directions together: mostly PUBLISH of all QoS, some of their
 /// acknowledgements, now and then a subscription and a ping. In 5.0 every second PUBLISH has properties.
 fn mixed(version: Version) -> Vec<Vec<u8>> {
-    const TOPICS: [&str; 4] = [
-        TOPIC,
-        "plant/7",
-        "building/2/floor/11/lamp/kitchen/left/brightness",
-        "devices/0451/status/battery",
-    ];
+    const TOPICS: [&str; 4] =
+        [TOPIC, "plant/7", "building/2/floor/11/lamp/kitchen/left/brightness", "devices/0451/status/battery"];
     const PAYLOADS: [usize; 5] = [8, 64, 200, 24, 400];
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
@@ -187,18 +169,8 @@ fn mixed(version: Version) -> Vec<Vec<u8>> {
             let count = usize::from(round) * 6 + at;
             let id = (count + 1) as u16;
             let qos = [None, Some((1, id)), None, Some((2, id)), Some((1, id)), None][at];
-            let block = if count % 2 > 0 {
-                five_properties()
-            } else {
-                Vec::new()
-            };
-            frames.push(publish(
-                version,
-                TOPICS[count % 4],
-                qos,
-                &block,
-                PAYLOADS[count % 5],
-            ));
+            let block = if count % 2 > 0 { five_properties() } else { Vec::new() };
+            frames.push(publish(version, TOPICS[count % 4], qos, &block, PAYLOADS[count % 5]));
         }
         frames.push(ack([0x40, 0x50, 0x62, 0x70][usize::from(round) % 4], round + 1));
         if round.is_multiple_of(8) {

@@ -15,14 +15,9 @@ use crate::vectors::items;
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for item in items() {
-        for peer in [
-            ours::cases,
-            rumqttc::cases,
-            mqttrs::cases,
-            protocol_core::cases,
-            rmqtt::cases,
-            mountain::cases,
-        ] {
+        for peer in
+            [ours::cases, rumqttc::cases, mqttrs::cases, protocol_core::cases, rmqtt::cases, mountain::cases]
+        {
             cases.extend(peer(&item));
         }
     }

@@ -36,9 +36,5 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
             writer.position()
         },
     };
-    if item.version == Version::V5 {
-        codec.cases(item)
-    } else {
-        Vec::new()
-    }
+    if item.version == Version::V5 { codec.cases(item) } else { Vec::new() }
 }

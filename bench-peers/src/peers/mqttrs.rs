@@ -12,9 +12,5 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
         packet: |answer: Result<Option<Packet<'static>>, Error>| answer.unwrap().unwrap(),
         encode: |packet: &Packet<'static>, buffer: &mut [u8]| encode_slice(packet, buffer).unwrap(),
     };
-    if item.version == Version::V3_1_1 {
-        codec.cases(item)
-    } else {
-        Vec::new()
-    }
+    if item.version == Version::V3_1_1 { codec.cases(item) } else { Vec::new() }
 }

@@ -32,20 +32,14 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
         Version::V3_1_1 => Wire::V3_1_1,
         Version::V5 => Wire::V5,
     };
-    let mut cases = cases!("mqtt-packet", item, version, Packet, |frame| Packet::decode(
-        frame, version
-    ));
+    let mut cases = cases!("mqtt-packet", item, version, Packet, |frame| Packet::decode(frame, version));
     let direct = "mqtt-packet-direct";
     cases.extend(match item.name {
         "publish" | "publish-properties" => {
-            cases!(direct, item, version, Publish, |frame| Publish::decode(
-                frame, version
-            ))
+            cases!(direct, item, version, Publish, |frame| Publish::decode(frame, version))
         }
         "connect" => cases!(direct, item, version, Connect, |frame| Connect::decode(frame)),
-        "subscribe" => cases!(direct, item, version, Subscribe, |frame| Subscribe::decode(
-            frame, version
-        )),
+        "subscribe" => cases!(direct, item, version, Subscribe, |frame| Subscribe::decode(frame, version)),
         "puback" => cases!(direct, item, version, Ack, |frame| Ack::decode(frame, version)),
         _ => Vec::new(),
     });

@@ -15,10 +15,7 @@ macro_rules! decoder {
             let (first, body) = split(frame);
             Ok(match first >> 4 {
                 1 => $tree::Connect::parse(body)?.0.into(),
-                3 => $tree::Publish::parse(first & 0xf, Arc::from(body))
-                    .unwrap()
-                    .0
-                    .into(),
+                3 => $tree::Publish::parse(first & 0xf, Arc::from(body)).unwrap().0.into(),
                 4 => $tree::Puback::parse(body)?.0.into(),
                 5 => $tree::Pubrec::parse(body)?.0.into(),
                 6 => $tree::Pubrel::parse(body)?.0.into(),

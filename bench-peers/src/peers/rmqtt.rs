@@ -16,9 +16,7 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
             decode: |codec: &mut v3::Codec, stream: &mut BytesMut| codec.decode(stream),
             packet: |answer: Result<Option<(v3::Packet, u32)>, DecodeError>| answer.unwrap().unwrap().0,
             encode: |codec: &mut v3::Codec, packet: &mut v3::Packet, buffer: &mut BytesMut| {
-                codec
-                    .encode(std::mem::replace(packet, v3::Packet::PingRequest), buffer)
-                    .unwrap();
+                codec.encode(std::mem::replace(packet, v3::Packet::PingRequest), buffer).unwrap();
             },
         }
         .cases(item),
@@ -28,9 +26,7 @@ pub(super) fn cases(item: &Item) -> Vec<Case> {
             decode: |codec: &mut v5::Codec, stream: &mut BytesMut| codec.decode(stream),
             packet: |answer: Result<Option<(v5::Packet, u32)>, DecodeError>| answer.unwrap().unwrap().0,
             encode: |codec: &mut v5::Codec, packet: &mut v5::Packet, buffer: &mut BytesMut| {
-                codec
-                    .encode(std::mem::replace(packet, v5::Packet::PingRequest), buffer)
-                    .unwrap();
+                codec.encode(std::mem::replace(packet, v5::Packet::PingRequest), buffer).unwrap();
             },
         }
         .cases(item),

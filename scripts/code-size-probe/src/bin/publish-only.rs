@@ -33,11 +33,7 @@ extern "C" fn _start() -> ! {
         let publish = Publish::new(TOPIC, black_box(&[]));
         black_box(black_box(&publish).encode(VERSION, &mut out).is_ok());
         black_box(PingReq.encode(VERSION, &mut out).is_ok());
-        black_box(
-            Disconnect::new(ReasonCode::SUCCESS)
-                .encode(VERSION, &mut out)
-                .is_ok(),
-        );
+        black_box(Disconnect::new(ReasonCode::SUCCESS).encode(VERSION, &mut out).is_ok());
         black_box(out.len());
         receive(black_box(&[]));
     }
