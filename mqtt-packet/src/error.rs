@@ -23,9 +23,12 @@ pub enum StringError {
     /// A control character or a non-character, where the receiver asked to be strict.
     #[error("the string contains a control character or a non-character")]
     DisallowedCharacter,
-    /// A topic name or topic filter without a character.
-    #[error("the topic name or filter is empty")]
+    /// A topic name without a character.
+    #[error("the topic name is empty")]
     Empty,
+    /// A topic filter without a character.
+    #[error("the topic filter is empty")]
+    EmptyFilter,
     /// `#` or `+` in a topic name.
     #[error("the topic name contains a wildcard")]
     Wildcard,
@@ -35,9 +38,12 @@ pub enum StringError {
     /// `+` that is not a whole level of a filter.
     #[error("`+` is not a whole level of the topic filter")]
     SingleLevelWildcard,
-    /// `$share/` without a share name, or with a wildcard in it.
-    #[error("the share name is empty or contains a wildcard")]
+    /// `$share/` without a share name.
+    #[error("the share name is empty")]
     ShareName,
+    /// A share name with a wildcard in it.
+    #[error("the share name contains a wildcard")]
+    ShareNameWildcard,
     /// `$share/name` without a topic filter behind it.
     #[error("no topic filter follows the share name")]
     ShareFilter,
@@ -52,12 +58,12 @@ impl StringError {
             Self::IllFormed => either(v5, "MQTT-1.5.3-1", "MQTT-1.5.4-1"),
             Self::NullCharacter => either(v5, "MQTT-1.5.3-2", "MQTT-1.5.4-2"),
             Self::DisallowedCharacter => either(v5, "section 1.5.3", "section 1.5.4"),
-            Self::Empty => "MQTT-4.7.3-1",
+            Self::Empty | Self::EmptyFilter => "MQTT-4.7.3-1",
             Self::Wildcard => "MQTT-3.3.2-2",
             Self::MultiLevelWildcard => either(v5, "MQTT-4.7.1-2", "MQTT-4.7.1-1"),
             Self::SingleLevelWildcard => either(v5, "MQTT-4.7.1-3", "MQTT-4.7.1-2"),
             Self::ShareName => "MQTT-4.8.2-1",
-            Self::ShareFilter => "MQTT-4.8.2-2",
+            Self::ShareNameWildcard | Self::ShareFilter => "MQTT-4.8.2-2",
         }
     }
 
@@ -68,9 +74,12 @@ impl StringError {
                 ReasonCode::MALFORMED_PACKET
             }
             Self::Empty | Self::Wildcard => ReasonCode::TOPIC_NAME_INVALID,
-            Self::MultiLevelWildcard | Self::SingleLevelWildcard | Self::ShareName | Self::ShareFilter => {
-                ReasonCode::TOPIC_FILTER_INVALID
-            }
+            Self::EmptyFilter
+            | Self::MultiLevelWildcard
+            | Self::SingleLevelWildcard
+            | Self::ShareName
+            | Self::ShareNameWildcard
+            | Self::ShareFilter => ReasonCode::TOPIC_FILTER_INVALID,
         }
     }
 }

@@ -102,7 +102,7 @@ impl<'a> TopicFilter<'a> {
     /// A filter that starts with `$share/` is taken as it is; [`shared`](Self::shared) looks inside.
     ///
     /// # Errors
-    /// [`StringError::Empty`], [`StringError::MultiLevelWildcard`], [`StringError::SingleLevelWildcard`] and the
+    /// [`StringError::EmptyFilter`], [`StringError::MultiLevelWildcard`], [`StringError::SingleLevelWildcard`] and the
     /// errors of [`Utf8Str::new`].
     pub const fn new(text: &'a str) -> Result<Self, StringError> {
         Self::from_bytes(text.as_bytes())
@@ -111,7 +111,7 @@ impl<'a> TopicFilter<'a> {
     /// The topic filter of `bytes`; usable in `const`.
     ///
     /// # Errors
-    /// [`StringError::Empty`], [`StringError::MultiLevelWildcard`], [`StringError::SingleLevelWildcard`] and the
+    /// [`StringError::EmptyFilter`], [`StringError::MultiLevelWildcard`], [`StringError::SingleLevelWildcard`] and the
     /// errors of [`Utf8Str::from_bytes`].
     pub const fn from_bytes(bytes: &'a [u8]) -> Result<Self, StringError> {
         Self::check(bytes, false)
@@ -120,7 +120,7 @@ impl<'a> TopicFilter<'a> {
     #[inline]
     pub(crate) const fn check(bytes: &'a [u8], strict: bool) -> Result<Self, StringError> {
         if bytes.is_empty() {
-            return Err(StringError::Empty); // [MQTT-4.7.3-1]
+            return Err(StringError::EmptyFilter); // [MQTT-4.7.3-1]
         }
         if bytes.len() > 0xFFFF {
             return Err(StringError::TooLong); // [MQTT-4.7.3-3]
@@ -157,15 +157,18 @@ impl<'a> TopicFilter<'a> {
     /// Share name and filter of a shared subscription; `None` for an ordinary one.
     ///
     /// # Errors
-    /// [`StringError::ShareName`] and [`StringError::ShareFilter`] where the filter starts with `$share/` and does
-    /// not go on as a shared subscription must [MQTT-4.8.2-1, MQTT-4.8.2-2].
+    /// [`StringError::ShareName`], [`StringError::ShareNameWildcard`] and [`StringError::ShareFilter`] where the
+    /// filter starts with `$share/` and does not go on as a shared subscription must [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn shared(self) -> Result<Option<SharedFilter<'a>>, StringError> {
         let Some(rest) = self.0.strip_prefix(b"$share/") else {
             return Ok(None);
         };
         let (share_name, filter) = split_level(rest);
-        if share_name.is_empty() || share_name.iter().any(|&byte| is_wildcard(byte)) {
+        if share_name.is_empty() {
             return Err(StringError::ShareName);
+        }
+        if share_name.iter().any(|&byte| is_wildcard(byte)) {
+            return Err(StringError::ShareNameWildcard);
         }
         match filter {
             Some(filter) if !filter.is_empty() => Ok(Some(SharedFilter {
