@@ -56,15 +56,7 @@ pub struct Framer<'b> {
 impl<'b> Framer<'b> {
     /// A framer over `buffer`, which should hold any packet but a large PUBLISH: 128 bytes do for a small device.
     pub const fn new(buffer: &'b mut [u8], version: Version) -> Self {
-        Self {
-            buffer,
-            start: 0,
-            end: 0,
-            payload_left: 0,
-            version,
-            max_packet_len: u32::MAX,
-            strict: false,
-        }
+        Self { buffer, start: 0, end: 0, payload_left: 0, version, max_packet_len: u32::MAX, strict: false }
     }
 
     /// Refuses packets above `len` bytes, fixed header included, with [`DecodeError::PacketTooLarge`].
@@ -181,10 +173,7 @@ impl<'b> Framer<'b> {
             let start = self.take(len);
             self.payload_left = self.payload_left.wrapping_sub(len as u32);
             let last = self.payload_left == 0;
-            return Some(Piece::Chunk {
-                bytes: self.buffer.get(start..self.start)?,
-                last,
-            });
+            return Some(Piece::Chunk { bytes: self.buffer.get(start..self.start)?, last });
         }
         let header = FixedHeader::decode(self.unread()).ok()??;
         if header.packet_len() as usize <= self.buffer.len() {
@@ -194,10 +183,7 @@ impl<'b> Framer<'b> {
         }
         let head_len = self.publish_head(header).ok()??.head_len;
         let start = self.take(head_len.wrapping_add(usize::from(header.header_len)));
-        let body = self
-            .buffer
-            .get(start..self.start)?
-            .get(usize::from(header.header_len)..)?;
+        let body = self.buffer.get(start..self.start)?.get(usize::from(header.header_len)..)?;
         let head = Publish::decode_head_with(header, body, self.version, self.strict).ok()??;
         self.payload_left = head.payload_len;
         Some(Piece::PublishStart(head))
@@ -216,10 +202,7 @@ impl<'b> Framer<'b> {
 
     /// The head of a PUBLISH that is larger than the buffer, once it is there.
     fn publish_head(&self, header: FixedHeader) -> Result<Option<PublishHead<'_>>, DecodeError> {
-        let body = self
-            .unread()
-            .get(usize::from(header.header_len)..)
-            .unwrap_or_default();
+        let body = self.unread().get(usize::from(header.header_len)..).unwrap_or_default();
         // The lengths alone first: a head that trickles in is looked at once, not with every byte.
         if !head_is_there(header, body, self.version) {
             return Ok(None);
@@ -236,10 +219,9 @@ impl<'b> Framer<'b> {
         while distance > 0 && moved < len {
             let stride = distance.min(len.wrapping_sub(moved));
             let (front, back) = self.buffer.split_at_mut(moved.wrapping_add(distance));
-            if let (Some(to), Some(from)) = (
-                front.get_mut(moved..moved.wrapping_add(stride)),
-                back.get(..stride),
-            ) {
+            if let (Some(to), Some(from)) =
+                (front.get_mut(moved..moved.wrapping_add(stride)), back.get(..stride))
+            {
                 to.copy_from_slice(from);
             }
             moved = moved.wrapping_add(stride);

@@ -107,9 +107,7 @@ impl FixedHeader {
     /// [`DecodeError::ReservedPacketType`] for type 0, [`DecodeError::RemainingLength`] for a fifth length byte.
     #[inline]
     pub fn decode(input: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let Some((&first, rest)) = input.split_first() else {
-            return Ok(None);
-        };
+        let Some((&first, rest)) = input.split_first() else { return Ok(None) };
         let Some(packet_type) = PacketType::from_number(first >> 4) else {
             return Err(DecodeError::ReservedPacketType);
         };
@@ -128,35 +126,15 @@ impl FixedHeader {
         // At most 5 + 268,435,455.
         self.remaining_length.wrapping_add(self.header_len as u32)
     }
-
-    /// Refuses flags that are not the prescribed ones. 3.1 does not prescribe, so nothing is checked there.
-    #[inline(always)]
-    pub(crate) const fn check(&self, version: Version) -> Result<(), DecodeError> {
-        if self.flags != self.packet_type.required_flags()
-            && !matches!(version, Version::V3_1)
-            && !matches!(self.packet_type, PacketType::Publish)
-        {
-            return Err(DecodeError::ReservedFlags);
-        }
-        self.check_form(version)
-    }
-
-    /// Refuses a Remaining Length of 5.0 that is longer than it needs to be [MQTT-1.5.5-1].
-    #[inline(always)]
-    pub(crate) const fn check_form(&self, version: Version) -> Result<(), DecodeError> {
-        if self.overlong && version.is_v5() {
-            Err(DecodeError::OverlongInteger)
-        } else {
-            Ok(())
-        }
-    }
 }
 
 /// One packet cut off the stream and not yet looked into: its header and its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    header: FixedHeader,
     body: &'a [u8],
+    first: u8,
+    header_len: u8,
+    overlong: bool,
     strict: bool,
 }
 
@@ -165,25 +143,31 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// Those of [`FixedHeader::decode`].
-    #[inline]
+    #[inline(always)]
     pub fn split(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
-        let Some(header) = FixedHeader::decode(input)? else {
+        // Most packets have a Remaining Length of one byte, and most of those are whole.
+        if let &[first, remaining_length @ 0..=0x7F, ref behind @ ..] = input {
+            if first < 0x10 {
+                return Err(DecodeError::ReservedPacketType);
+            }
+            return Ok(behind.split_at_checked(usize::from(remaining_length)).map(|(body, rest)| {
+                (Self { body, first, header_len: 2, overlong: false, strict: false }, rest)
+            }));
+        }
+        Self::split_long(input)
+    }
+
+    #[inline(never)]
+    fn split_long(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
+        let (Some(header), Some(&first)) = (FixedHeader::decode(input)?, input.first()) else {
             return Ok(None);
         };
-        let Some((_, behind)) = input.split_at_checked(usize::from(header.header_len)) else {
-            return Ok(None);
-        };
-        let Some((body, rest)) = behind.split_at_checked(header.remaining_length as usize) else {
-            return Ok(None);
-        };
-        Ok(Some((
-            Self {
-                header,
-                body,
-                strict: false,
-            },
-            rest,
-        )))
+        let behind = input.split_at_checked(usize::from(header.header_len)).map(|(_, behind)| behind);
+        let parts = behind.and_then(|behind| behind.split_at_checked(header.remaining_length as usize));
+        Ok(parts.map(|(body, rest)| {
+            let FixedHeader { header_len, overlong, .. } = header;
+            (Self { body, first, header_len, overlong, strict: false }, rest)
+        }))
     }
 
     /// The same frame, decoded strictly: strings with control characters or Unicode non-characters, which the
@@ -196,13 +180,29 @@ impl<'a> Frame<'a> {
     /// Which packet.
     #[inline]
     pub const fn packet_type(&self) -> PacketType {
-        self.header.packet_type
+        match PacketType::from_number(self.first >> 4) {
+            Some(packet_type) => packet_type,
+            // Never: a frame is made of a header that has a type.
+            None => PacketType::Auth,
+        }
     }
 
     /// The fixed header.
     #[inline]
     pub const fn header(&self) -> FixedHeader {
-        self.header
+        FixedHeader {
+            packet_type: self.packet_type(),
+            flags: self.flags(),
+            remaining_length: self.body.len() as u32,
+            header_len: self.header_len,
+            overlong: self.overlong,
+        }
+    }
+
+    /// The lower four bits of the first byte.
+    #[inline]
+    pub const fn flags(&self) -> u8 {
+        self.first & 0x0F
     }
 
     /// Everything behind the fixed header.
@@ -211,27 +211,32 @@ impl<'a> Frame<'a> {
         self.body
     }
 
-    /// The length of the whole packet, fixed header included.
+    /// The length of the whole packet, fixed header included: 2 to 268,435,460 bytes.
     #[inline]
+    #[allow(clippy::len_without_is_empty)] // No packet is empty.
     pub const fn len(&self) -> usize {
-        self.header.packet_len() as usize
-    }
-
-    /// Never: a packet has at least two bytes.
-    pub const fn is_empty(&self) -> bool {
-        false
+        self.body.len().wrapping_add(self.header_len as usize)
     }
 
     /// Checks type and flags, and opens the body.
     #[inline(always)]
     pub(crate) fn open(&self, expected: PacketType, version: Version) -> Result<Reader<'a>, DecodeError> {
-        if self.header.packet_type as u8 != expected as u8 {
-            return Err(DecodeError::UnexpectedPacket);
+        if self.first != expected.first_byte() {
+            if self.first >> 4 != expected as u8 {
+                return Err(DecodeError::UnexpectedPacket);
+            }
+            // The flags of a PUBLISH mean something; 3.1 prescribes none, so nothing is checked there.
+            if version as u8 != Version::V3_1 as u8 && expected as u8 != PacketType::Publish as u8 {
+                return Err(DecodeError::ReservedFlags);
+            }
         }
-        self.header.check(version)?;
+        if self.overlong && version.is_v5() {
+            return Err(DecodeError::OverlongInteger); // [MQTT-1.5.5-1]
+        }
         Ok(Reader::new(self.body, self.strict))
     }
 
+    #[inline]
     pub(crate) const fn is_strict(&self) -> bool {
         self.strict
     }

@@ -47,6 +47,18 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
+    /// Takes one zero byte, if it is the next.
+    #[inline(always)]
+    pub(crate) fn skip_zero(&mut self) -> bool {
+        match self.rest {
+            [0, rest @ ..] => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
@@ -92,11 +104,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn topic_name(&mut self) -> Result<TopicName<'a>, DecodeError> {
         let topic = self.topic_name_or_empty()?;
-        if topic.is_empty() {
-            Err(StringError::Empty.into())
-        } else {
-            Ok(topic)
-        }
+        if topic.is_empty() { Err(StringError::Empty.into()) } else { Ok(topic) }
     }
 
     #[inline(always)]
@@ -111,10 +119,6 @@ impl<'a> Reader<'a> {
     /// Nothing may be left.
     #[inline(always)]
     pub(crate) const fn finish(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::TrailingBytes)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 }

@@ -178,9 +178,7 @@ impl ReasonCode {
 
     fn packets(self) -> u16 {
         let half = PACKETS.get(usize::from(self.0 >> 7));
-        half.and_then(|half| half.get(usize::from(self.0 & 0x7F)))
-            .copied()
-            .unwrap_or_default()
+        half.and_then(|half| half.get(usize::from(self.0 & 0x7F))).copied().unwrap_or_default()
     }
 
     /// The return code of a CONNACK before 5.0 (3.1.1 section 3.2.2.3); `None` for 6 and above.

@@ -67,11 +67,7 @@ impl<'b> SliceSink<'b> {
 impl Sink for SliceSink<'_> {
     #[inline(always)]
     fn reserve(&mut self, len: usize) -> Result<(), EncodeError> {
-        if self.buffer.len().wrapping_sub(self.len) < len {
-            Err(EncodeError::NoRoom)
-        } else {
-            Ok(())
-        }
+        if self.buffer.len().wrapping_sub(self.len) < len { Err(EncodeError::NoRoom) } else { Ok(()) }
     }
 
     #[inline(always)]
@@ -144,14 +140,9 @@ pub(crate) fn start(out: &mut impl Sink, first: u8, body_len: usize) -> Result<(
 /// The length of a packet with its fixed header.
 #[inline]
 pub(crate) const fn framed_len(body_len: usize) -> usize {
-    let remaining_length = if body_len > MAX_REMAINING_LENGTH as usize {
-        MAX_REMAINING_LENGTH
-    } else {
-        body_len as u32
-    };
-    body_len
-        .saturating_add(varint::len(remaining_length))
-        .saturating_add(1)
+    let remaining_length =
+        if body_len > MAX_REMAINING_LENGTH as usize { MAX_REMAINING_LENGTH } else { body_len as u32 };
+    body_len.saturating_add(varint::len(remaining_length)).saturating_add(1)
 }
 
 /// The length of Binary Data or a string with its prefix.
@@ -163,9 +154,5 @@ pub(crate) const fn binary_len(bytes: &[u8]) -> usize {
 /// Whether a length prefix can say how long `bytes` is.
 #[inline(always)]
 pub(crate) const fn check_binary(bytes: &[u8]) -> Result<(), EncodeError> {
-    if bytes.len() > 0xFFFF {
-        Err(EncodeError::TooLong)
-    } else {
-        Ok(())
-    }
+    if bytes.len() > 0xFFFF { Err(EncodeError::TooLong) } else { Ok(()) }
 }

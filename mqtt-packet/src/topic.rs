@@ -1,7 +1,7 @@
 //! Topic names, topic filters and how they match (3.1.1 and 5.0 section 4.7), shared subscriptions (5.0 section
 //! 4.8.2).
 
-use crate::utf8::{Rules, is_plain, scan};
+use crate::utf8::{Rules, each, is_plain, plain_bytes, scan};
 use crate::{StringError, Utf8Str};
 use core::fmt;
 
@@ -71,13 +71,7 @@ impl<'a> TopicName<'a> {
             return Err(StringError::TooLong); // [MQTT-4.7.3-3]
         }
         if strict || !is_plain::<true>(bytes) {
-            if let Err(error) = scan(
-                bytes,
-                Rules {
-                    strict,
-                    topic_name: true,
-                },
-            ) {
+            if let Err(error) = scan(bytes, Rules { strict, topic_name: true }) {
                 return Err(error);
             }
         }
@@ -125,23 +119,15 @@ impl<'a> TopicFilter<'a> {
         if bytes.len() > 0xFFFF {
             return Err(StringError::TooLong); // [MQTT-4.7.3-3]
         }
-        if strict || !is_plain::<true>(bytes) {
-            if strict || !is_plain::<false>(bytes) {
-                if let Err(error) = scan(
-                    bytes,
-                    Rules {
-                        strict,
-                        topic_name: false,
-                    },
-                ) {
-                    return Err(error);
-                }
-            }
-            if let Err(error) = check_wildcards(bytes) {
-                return Err(error);
-            }
+        let checked = if strict { None } else { check_plain_filter(bytes) };
+        let checked = match checked {
+            Some(checked) => checked,
+            None => check_filter(bytes, strict),
+        };
+        match checked {
+            Ok(()) => Ok(Self(bytes)),
+            Err(error) => Err(error),
         }
-        Ok(Self(bytes))
     }
 
     /// Bytes that were validated before.
@@ -171,10 +157,9 @@ impl<'a> TopicFilter<'a> {
             return Err(StringError::ShareNameWildcard);
         }
         match filter {
-            Some(filter) if !filter.is_empty() => Ok(Some(SharedFilter {
-                share_name: Utf8Str::trusted(share_name),
-                filter: Self(filter),
-            })),
+            Some(filter) if !filter.is_empty() => {
+                Ok(Some(SharedFilter { share_name: Utf8Str::trusted(share_name), filter: Self(filter) }))
+            }
             _ => Err(StringError::ShareFilter),
         }
     }
@@ -216,34 +201,101 @@ const fn is_wildcard(byte: u8) -> bool {
 
 /// The first level, and what is behind its `/`.
 fn split_level(levels: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let end = levels
-        .iter()
-        .position(|&byte| byte == b'/')
-        .unwrap_or(levels.len());
+    let end = levels.iter().position(|&byte| byte == b'/').unwrap_or(levels.len());
     match levels.split_at_checked(end) {
         Some((level, rest)) => (level, rest.split_first().map(|(_, behind)| behind)),
         None => (levels, None),
     }
 }
 
-/// `#` only as the whole last level, `+` only as a whole level.
-const fn check_wildcards(filter: &[u8]) -> Result<(), StringError> {
-    let mut at_start_of_level = true;
+/// Everything about a filter's characters and wildcards, character by character.
+#[inline(never)]
+const fn check_filter(filter: &[u8], strict: bool) -> Result<(), StringError> {
+    if let Err(error) = scan(filter, Rules { strict, topic_name: false }) {
+        return Err(error);
+    }
     let mut rest = filter;
+    let mut before = b'/';
     while let Some((&byte, behind)) = rest.split_first() {
         if is_wildcard(byte) {
-            let whole_level = at_start_of_level && matches!(behind.first(), None | Some(b'/'));
-            if byte == b'+' && !whole_level {
-                return Err(StringError::SingleLevelWildcard);
-            }
-            if byte == b'#' && !(whole_level && behind.is_empty()) {
-                return Err(StringError::MultiLevelWildcard);
+            if let Err(error) = check_wildcard(before, byte, behind) {
+                return Err(error);
             }
         }
-        at_start_of_level = byte == b'/';
+        before = byte;
         rest = behind;
     }
     Ok(())
+}
+
+/// `#` only as the whole last level, `+` only as a whole level.
+#[inline]
+const fn check_wildcard(before: u8, wildcard: u8, behind: &[u8]) -> Result<(), StringError> {
+    let is_level = before == b'/' && matches!(behind, [] | [b'/', ..]);
+    if wildcard == b'+' {
+        if is_level { Ok(()) } else { Err(StringError::SingleLevelWildcard) }
+    } else if is_level && behind.is_empty() {
+        Ok(())
+    } else {
+        Err(StringError::MultiLevelWildcard)
+    }
+}
+
+/// The same for the usual filter, ASCII without NUL, eight bytes at a time; `None` where that is not what it is.
+#[inline(always)]
+const fn check_plain_filter(filter: &[u8]) -> Option<Result<(), StringError>> {
+    if cfg!(not(target_pointer_width = "64")) {
+        return None;
+    }
+    let mut offset = 0;
+    let mut rest = filter;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+        match check_word(filter, offset, *word) {
+            None => return None,
+            Some(Err(error)) => return Some(Err(error)),
+            Some(Ok(())) => {}
+        }
+        rest = behind;
+        offset = usize::wrapping_add(offset, 8);
+    }
+    if rest.is_empty() {
+        return Some(Ok(()));
+    }
+    match filter.last_chunk::<8>() {
+        // The last word overlaps the one before; what is seen twice is judged the same twice.
+        Some(word) => check_word(filter, filter.len().wrapping_sub(8), *word),
+        None => {
+            let mut word = each(b' ');
+            while let Some((&byte, before)) = rest.split_last() {
+                word = word << 8 | byte as u64;
+                rest = before;
+            }
+            check_word(filter, offset, word.to_le_bytes())
+        }
+    }
+}
+
+#[inline(always)]
+const fn check_word(filter: &[u8], offset: usize, word: [u8; 8]) -> Option<Result<(), StringError>> {
+    let word = u64::from_le_bytes(word);
+    if plain_bytes::<false>(word) & each(0x80) != each(0x80) {
+        return None;
+    }
+    let mut wildcards = !plain_bytes::<true>(word) & each(0x80);
+    while wildcards != 0 {
+        let at = offset.wrapping_add(wildcards.trailing_zeros() as usize / 8);
+        wildcards &= wildcards.wrapping_sub(1);
+        if let Some((before, [wildcard, behind @ ..])) = filter.split_at_checked(at) {
+            let before = match before.last() {
+                Some(&byte) => byte,
+                None => b'/',
+            };
+            if let Err(error) = check_wildcard(before, *wildcard, behind) {
+                return Some(Err(error));
+            }
+        }
+    }
+    Some(Ok(()))
 }
 
 macro_rules! as_string {

@@ -33,13 +33,7 @@ impl<'a> Utf8Str<'a> {
             return Err(StringError::TooLong);
         }
         if !is_plain::<false>(bytes) {
-            if let Err(error) = scan(
-                bytes,
-                Rules {
-                    strict: false,
-                    topic_name: false,
-                },
-            ) {
+            if let Err(error) = scan(bytes, Rules { strict: false, topic_name: false }) {
                 return Err(error);
             }
         }
@@ -58,13 +52,7 @@ impl<'a> Utf8Str<'a> {
     /// # Errors
     /// [`StringError::DisallowedCharacter`].
     pub const fn check_strict(self) -> Result<(), StringError> {
-        scan(
-            self.0,
-            Rules {
-                strict: true,
-                topic_name: false,
-            },
-        )
+        scan(self.0, Rules { strict: true, topic_name: false })
     }
 
     /// The text.
@@ -144,14 +132,14 @@ pub(crate) struct Rules {
 }
 
 /// A byte in each of the eight bytes of a word.
-const fn each(byte: u8) -> u64 {
+pub(crate) const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
 /// The top bit of a byte of the result is set where the byte of `word` is ASCII, not NUL and, with `TOPIC`, not a
 /// wildcard. (A byte that is not ASCII may spoil the verdict on its neighbour, but never its own.)
 #[inline(always)]
-const fn plain_bytes<const TOPIC: bool>(word: u64) -> u64 {
+pub(crate) const fn plain_bytes<const TOPIC: bool>(word: u64) -> u64 {
     let mut plain = word.wrapping_add(each(0x7F)) & !word;
     if TOPIC {
         // `#` is 0x23 and `+` is 0x2B: without bit 3 they are one.
@@ -201,7 +189,7 @@ const fn short_word(bytes: &[u8]) -> u64 {
 }
 
 /// Looks at every character.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(never)]
 pub(crate) const fn scan(bytes: &[u8], rules: Rules) -> Result<(), StringError> {
     let mut rest = bytes;
     while let Some((&first, mut behind)) = rest.split_first() {
@@ -260,23 +248,8 @@ mod tests {
         assert_eq!(Utf8Str::from_bytes(bytes).is_ok(), expected, "{bytes:?}");
         let topic = expected && !bytes.contains(&b'#') && !bytes.contains(&b'+');
         let plain = topic && bytes.is_ascii();
-        assert_eq!(
-            scan(
-                bytes,
-                Rules {
-                    strict: false,
-                    topic_name: true
-                }
-            )
-            .is_ok(),
-            topic,
-            "{bytes:?}"
-        );
-        assert_eq!(
-            is_plain::<true>(bytes),
-            plain && cfg!(target_pointer_width = "64"),
-            "{bytes:?}"
-        );
+        assert_eq!(scan(bytes, Rules { strict: false, topic_name: true }).is_ok(), topic, "{bytes:?}");
+        assert_eq!(is_plain::<true>(bytes), plain && cfg!(target_pointer_width = "64"), "{bytes:?}");
     }
 
     #[test]
@@ -293,9 +266,7 @@ mod tests {
     fn every_two_bytes_at_every_place_of_a_word() {
         for position in 0..19 {
             for byte in 0..=255 {
-                for next in [
-                    0, b'#', b'+', b'/', 0x7F, 0x80, 0xBF, 0xC2, 0xE0, 0xED, 0xF4, 0xFF,
-                ] {
+                for next in [0, b'#', b'+', b'/', 0x7F, 0x80, 0xBF, 0xC2, 0xE0, 0xED, 0xF4, 0xFF] {
                     let mut bytes = [b'x'; 20];
                     bytes[position] = byte;
                     bytes[position + 1] = next;

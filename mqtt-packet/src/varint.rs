@@ -18,11 +18,7 @@ pub(crate) struct VarInt {
 #[inline]
 pub(crate) fn read(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
     match bytes.first() {
-        Some(&byte) if byte < 0x80 => Ok(Some(VarInt {
-            value: u32::from(byte),
-            len: 1,
-            overlong: false,
-        })),
+        Some(&byte) if byte < 0x80 => Ok(Some(VarInt { value: u32::from(byte), len: 1, overlong: false })),
         Some(_) => read_long(bytes),
         None => Ok(None),
     }
@@ -37,18 +33,10 @@ fn read_long(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
         shift = u32::wrapping_add(shift, 7);
         len = len.wrapping_add(1);
         if byte < 0x80 {
-            return Ok(Some(VarInt {
-                value,
-                len,
-                overlong: byte == 0,
-            }));
+            return Ok(Some(VarInt { value, len, overlong: byte == 0 }));
         }
     }
-    if len == 4 {
-        Err(DecodeError::RemainingLength)
-    } else {
-        Ok(None)
-    }
+    if len == 4 { Err(DecodeError::RemainingLength) } else { Ok(None) }
 }
 
 /// How many bytes `value` takes: 1 to 4.
@@ -65,12 +53,7 @@ pub(crate) const fn len(value: u32) -> usize {
 /// The shortest form of `value` [MQTT-1.5.5-1], in the first [`len`] bytes.
 #[inline]
 pub(crate) const fn write(value: u32) -> [u8; 4] {
-    [
-        septet(value),
-        septet(value >> 7),
-        septet(value >> 14),
-        septet(value >> 21),
-    ]
+    [septet(value), septet(value >> 7), septet(value >> 14), septet(value >> 21)]
 }
 
 /// The low seven bits of `value`, with bit 7 set where anything is above them.

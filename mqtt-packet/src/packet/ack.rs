@@ -56,12 +56,7 @@ impl<'a> Ack<'a> {
     /// A step that went well.
     #[inline]
     pub const fn new(kind: AckKind, id: PacketId) -> Self {
-        Self {
-            kind,
-            id,
-            reason_code: ReasonCode::SUCCESS,
-            properties: Properties::EMPTY,
-        }
+        Self { kind, id, reason_code: ReasonCode::SUCCESS, properties: Properties::EMPTY }
     }
 
     /// Decodes a PUBACK, PUBREC, PUBREL or PUBCOMP.

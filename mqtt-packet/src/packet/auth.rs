@@ -20,10 +20,7 @@ pub struct Auth<'a> {
 impl<'a> Auth<'a> {
     /// A step; `properties` must name the method.
     pub const fn new(reason_code: ReasonCode, properties: Properties<'a>) -> Self {
-        Self {
-            reason_code,
-            properties,
-        }
+        Self { reason_code, properties }
     }
 
     /// Decodes an AUTH.
@@ -48,10 +45,7 @@ impl<'a> Auth<'a> {
             property::decode(&mut reader, PropertyPlace::of(PacketType::Auth))?
         };
         reader.finish()?;
-        let auth = Self {
-            reason_code,
-            properties,
-        };
+        let auth = Self { reason_code, properties };
         auth.check()?;
         Ok(auth)
     }
@@ -75,11 +69,7 @@ impl<'a> Auth<'a> {
             Role::Client => self.reason_code != ReasonCode::SUCCESS,
             Role::Server => self.reason_code != ReasonCode::RE_AUTHENTICATE,
         };
-        if is_allowed {
-            Ok(())
-        } else {
-            Err(DecodeError::ReasonCode(PacketType::Auth))
-        }
+        if is_allowed { Ok(()) } else { Err(DecodeError::ReasonCode(PacketType::Auth)) }
     }
 
     fn body_len(&self, version: Version) -> usize {

@@ -22,11 +22,7 @@ pub struct ConnAck<'a> {
 impl<'a> ConnAck<'a> {
     /// An answer without properties.
     pub const fn new(session_present: bool, reason_code: ReasonCode) -> Self {
-        Self {
-            session_present,
-            reason_code,
-            properties: Properties::EMPTY,
-        }
+        Self { session_present, reason_code, properties: Properties::EMPTY }
     }
 
     /// Decodes a CONNACK.
@@ -51,20 +47,12 @@ impl<'a> ConnAck<'a> {
         reader.finish()?;
         if version == Version::V3_1 {
             // The byte is reserved there and was never checked.
-            return Ok(Self {
-                session_present: false,
-                reason_code,
-                properties,
-            });
+            return Ok(Self { session_present: false, reason_code, properties });
         }
         if flags > 1 {
             return Err(DecodeError::ConnAckFlags);
         }
-        let connack = Self {
-            session_present: flags == 1,
-            reason_code,
-            properties,
-        };
+        let connack = Self { session_present: flags == 1, reason_code, properties };
         connack.check()?;
         Ok(connack)
     }

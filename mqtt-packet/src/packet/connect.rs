@@ -104,7 +104,7 @@ impl<'a> Connect<'a> {
         }
         let mut reader = Reader::new(frame.body(), frame.is_strict());
         let (version, bridge) = protocol(&mut reader)?;
-        frame.header().check(version)?;
+        frame.open(PacketType::Connect, version)?;
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
@@ -213,11 +213,7 @@ impl<'a> Connect<'a> {
     }
 
     fn check(&self) -> Result<(), EncodeError> {
-        check_encode(
-            &self.properties,
-            PropertyPlace::of(PacketType::Connect),
-            self.version,
-        )?;
+        check_encode(&self.properties, PropertyPlace::of(PacketType::Connect), self.version)?;
         if self.bridge && self.version == Version::V5 {
             return Err(EncodeError::NotInVersion);
         }
@@ -279,19 +275,12 @@ fn check_client_id(client_id: Utf8Str<'_>, clean_start: bool, version: Version) 
         Version::V3_1_1 => clean_start, // [MQTT-3.1.3-7]
         Version::V5 => true,
     };
-    if client_id.is_empty() && !may_be_empty {
-        Err(DecodeError::ClientIdEmpty)
-    } else {
-        Ok(())
-    }
+    if client_id.is_empty() && !may_be_empty { Err(DecodeError::ClientIdEmpty) } else { Ok(()) }
 }
 
 fn will<'a>(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Will<'a>, DecodeError> {
-    let properties = if version.is_v5() {
-        property::decode(reader, PropertyPlace::WILL)?
-    } else {
-        Properties::EMPTY
-    };
+    let properties =
+        if version.is_v5() { property::decode(reader, PropertyPlace::WILL)? } else { Properties::EMPTY };
     Ok(Will {
         properties,
         topic: reader.topic_name()?,
@@ -304,21 +293,13 @@ fn will<'a>(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Will
 /// Names the field that is cut off.
 fn missing(field: DecodeError) -> impl Fn(DecodeError) -> DecodeError {
     move |error| {
-        if error == DecodeError::Truncated {
-            field
-        } else {
-            error
-        }
+        if error == DecodeError::Truncated { field } else { error }
     }
 }
 
 impl fmt::Display for Connect<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "CONNECT {:?} client {:?} keep alive {} s",
-            self.version, self.client_id, self.keep_alive
-        )?;
+        write!(f, "CONNECT {:?} client {:?} keep alive {} s", self.version, self.client_id, self.keep_alive)?;
         if self.clean_start {
             f.write_str(" clean")?;
         }

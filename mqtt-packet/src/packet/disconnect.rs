@@ -20,10 +20,7 @@ pub struct Disconnect<'a> {
 impl<'a> Disconnect<'a> {
     /// A reason without properties.
     pub const fn new(reason_code: ReasonCode) -> Self {
-        Self {
-            reason_code,
-            properties: Properties::EMPTY,
-        }
+        Self { reason_code, properties: Properties::EMPTY }
     }
 
     /// Decodes a DISCONNECT.
@@ -75,10 +72,7 @@ impl<'a> Disconnect<'a> {
     /// One table of the standard gives 0x8C to DISCONNECT and another does not; a client is told to send 0x9B in one
     /// section and may not in another.
     fn is_listed_inconsistently(&self) -> bool {
-        matches!(
-            self.reason_code,
-            ReasonCode::BAD_AUTHENTICATION_METHOD | ReasonCode::QOS_NOT_SUPPORTED
-        )
+        matches!(self.reason_code, ReasonCode::BAD_AUTHENTICATION_METHOD | ReasonCode::QOS_NOT_SUPPORTED)
     }
 
     fn body_len(&self, version: Version) -> usize {
@@ -102,11 +96,7 @@ impl<'a> Disconnect<'a> {
     /// [`EncodeError`]; nothing was written then. [`EncodeError::NotInVersion`] for a reason other than success in
     /// 3.x, which does not say why.
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-        check_encode(
-            &self.properties,
-            PropertyPlace::of(PacketType::Disconnect),
-            version,
-        )?;
+        check_encode(&self.properties, PropertyPlace::of(PacketType::Disconnect), version)?;
         if !version.is_v5() && self.reason_code != ReasonCode::SUCCESS {
             return Err(EncodeError::NotInVersion);
         }

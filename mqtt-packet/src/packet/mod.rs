@@ -219,9 +219,5 @@ fn check_encode(
 
 /// Shows properties behind a packet, if there are any.
 fn fmt_properties(properties: &Properties<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if properties.is_empty() {
-        Ok(())
-    } else {
-        write!(f, " {properties:?}")
-    }
+    if properties.is_empty() { Ok(()) } else { write!(f, " {properties:?}") }
 }

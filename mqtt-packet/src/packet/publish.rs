@@ -13,6 +13,8 @@ use crate::{
 use core::fmt;
 
 const DUP: u8 = 0x08;
+const QOS: u8 = 0x06;
+const QOS_1: u8 = 0x02;
 const RETAIN: u8 = 0x01;
 
 /// A message on its way.
@@ -44,13 +46,7 @@ pub struct PublishHead<'a> {
 impl<'a> Publish<'a> {
     /// A message of QoS 0, not retained, without properties.
     pub const fn new(topic: TopicName<'a>, payload: &'a [u8]) -> Self {
-        Self {
-            retain: false,
-            delivery: Delivery::AtMostOnce,
-            topic,
-            properties: Properties::EMPTY,
-            payload,
-        }
+        Self { retain: false, delivery: Delivery::AtMostOnce, topic, properties: Properties::EMPTY, payload }
     }
 
     /// Decodes a PUBLISH.
@@ -61,10 +57,7 @@ impl<'a> Publish<'a> {
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
         let mut reader = frame.open(PacketType::Publish, version)?;
         let head = Self::decode_fields(frame.header().flags, &mut reader, version)?;
-        Ok(Self {
-            payload: reader.rest(),
-            ..head
-        })
+        Ok(Self { payload: reader.rest(), ..head })
     }
 
     /// Decodes what stands in front of the payload, from the first bytes of the packet's body; `None` where these
@@ -89,7 +82,9 @@ impl<'a> Publish<'a> {
         if header.packet_type != PacketType::Publish {
             return Err(DecodeError::UnexpectedPacket);
         }
-        header.check_form(version)?;
+        if header.overlong && version.is_v5() {
+            return Err(DecodeError::OverlongInteger);
+        }
         let (body, whole) = match body.split_at_checked(header.remaining_length as usize) {
             Some((body, _)) => (body, true),
             None => (body, false),
@@ -101,11 +96,7 @@ impl<'a> Publish<'a> {
         };
         let head_len = body.len().wrapping_sub(reader.rest().len());
         let payload_len = header.remaining_length.wrapping_sub(head_len as u32);
-        Ok(Some(PublishHead {
-            publish,
-            head_len,
-            payload_len,
-        }))
+        Ok(Some(PublishHead { publish, head_len, payload_len }))
     }
 
     /// Everything but the payload.
@@ -113,19 +104,21 @@ impl<'a> Publish<'a> {
     fn decode_fields(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let topic = reader.topic_name_or_empty()?;
         let dup = flags & DUP != 0;
-        let delivery = match flags >> 1 & 3 {
+        let delivery = if flags & QOS == 0 {
             // In 3.1 nobody looked at a DUP that means nothing [MQTT-3.3.1-2].
-            0 if dup && version != Version::V3_1 => return Err(DecodeError::DupAtQos0),
-            0 => Delivery::AtMostOnce,
-            1 => Delivery::AtLeastOnce {
-                id: reader.packet_id()?,
-                dup,
-            },
-            2 => Delivery::ExactlyOnce {
-                id: reader.packet_id()?,
-                dup,
-            },
-            _ => return Err(DecodeError::QosReserved), // [MQTT-3.3.1-4]
+            if dup && version != Version::V3_1 {
+                return Err(DecodeError::DupAtQos0);
+            }
+            Delivery::AtMostOnce
+        } else if flags & QOS == QOS {
+            return Err(DecodeError::QosReserved); // [MQTT-3.3.1-4]
+        } else {
+            let id = reader.packet_id()?;
+            if flags & QOS == QOS_1 {
+                Delivery::AtLeastOnce { id, dup }
+            } else {
+                Delivery::ExactlyOnce { id, dup }
+            }
         };
         let properties = if version.is_v5() {
             property::decode(reader, PropertyPlace::of(PacketType::Publish))?
@@ -135,13 +128,7 @@ impl<'a> Publish<'a> {
         if topic.is_empty() && !properties.contains(PropertyId::TopicAlias) {
             return Err(DecodeError::TopicMissing);
         }
-        Ok(Self {
-            retain: flags & RETAIN != 0,
-            delivery,
-            topic,
-            properties,
-            payload: &[],
-        })
+        Ok(Self { retain: flags & RETAIN != 0, delivery, topic, properties, payload: &[] })
     }
 
     /// Refuses what only the other side may send: a Subscription Identifier from a client [MQTT-3.3.4-6].
@@ -158,11 +145,7 @@ impl<'a> Publish<'a> {
     /// The length of everything between fixed header and payload.
     #[inline(always)]
     fn head_len(&self, version: Version) -> usize {
-        let id = if self.delivery.qos() == QoS::AtMostOnce {
-            0
-        } else {
-            2_usize
-        };
+        let id = if self.delivery.qos() == QoS::AtMostOnce { 0 } else { 2_usize };
         binary_len(self.topic.as_bytes())
             .saturating_add(id)
             .saturating_add(properties_len(&self.properties, version))
@@ -181,11 +164,7 @@ impl<'a> Publish<'a> {
     #[inline]
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.check(version)?;
-        start(
-            out,
-            self.first_byte(),
-            self.head_len(version).saturating_add(self.payload.len()),
-        )?;
+        start(out, self.first_byte(), self.head_len(version).saturating_add(self.payload.len()))?;
         self.put_head(version, out);
         out.put(self.payload);
         Ok(())
@@ -206,10 +185,7 @@ impl<'a> Publish<'a> {
         let head_len = self.head_len(version);
         let body_len = head_len.saturating_add(payload_len as usize);
         start(
-            &mut HeadOnly {
-                out: &mut *out,
-                payload_len: payload_len as usize,
-            },
+            &mut HeadOnly { out: &mut *out, payload_len: payload_len as usize },
             self.first_byte(),
             body_len,
         )?;
@@ -259,25 +235,13 @@ impl<'a> Publish<'a> {
             }
             None => Properties::EMPTY,
         };
-        let publish = Publish {
-            retain,
-            delivery,
-            properties,
-            ..*self
-        };
+        let publish = Publish { retain, delivery, properties, ..*self };
         publish.check(version)?;
         let (front, middle) = scratch.split_at_mut(8);
         let (mut front, mut middle) = (SliceSink::new(front), SliceSink::new(middle));
         let body_len = publish.head_len(version).saturating_add(self.payload.len());
         let behind = body_len.wrapping_sub(2);
-        start(
-            &mut HeadOnly {
-                out: &mut front,
-                payload_len: behind,
-            },
-            publish.first_byte(),
-            body_len,
-        )?;
+        start(&mut HeadOnly { out: &mut front, payload_len: behind }, publish.first_byte(), body_len)?;
         front.put_u16(self.topic.as_bytes().len() as u16);
         if let Some(id) = delivery.id() {
             middle.put_u16(id.get());
@@ -359,11 +323,7 @@ impl fmt::Display for Publish<'_> {
 
 impl fmt::Display for PublishHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "head of {} with {} bytes to come",
-            self.publish, self.payload_len
-        )
+        write!(f, "head of {} with {} bytes to come", self.publish, self.payload_len)
     }
 }
 

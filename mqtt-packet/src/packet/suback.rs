@@ -65,17 +65,9 @@ impl<'a> ReasonCodes<'a> {
             return Err(DecodeError::NoReasonCodes(packet));
         }
         let is_allowed = |code: ReasonCode| {
-            if version.is_v5() {
-                code.is_allowed_in(packet)
-            } else {
-                code.0 <= 2 || code.0 == FAILURE_3
-            }
+            if version.is_v5() { code.is_allowed_in(packet) } else { code.0 <= 2 || code.0 == FAILURE_3 }
         };
-        if self.iter().all(is_allowed) {
-            Ok(())
-        } else {
-            Err(DecodeError::ReasonCode(packet))
-        }
+        if self.iter().all(is_allowed) { Ok(()) } else { Err(DecodeError::ReasonCode(packet)) }
     }
 }
 
@@ -116,19 +108,13 @@ fn encode_head(
 }
 
 fn body_len(properties: &Properties<'_>, codes: usize, version: Version) -> usize {
-    properties_len(properties, version)
-        .saturating_add(codes)
-        .saturating_add(2)
+    properties_len(properties, version).saturating_add(codes).saturating_add(2)
 }
 
 impl<'a> SubAck<'a> {
     /// An answer without properties.
     pub const fn new(id: PacketId, reason_codes: &'a [u8]) -> Self {
-        Self {
-            id,
-            properties: Properties::EMPTY,
-            reason_codes: ReasonCodes(reason_codes),
-        }
+        Self { id, properties: Properties::EMPTY, reason_codes: ReasonCodes(reason_codes) }
     }
 
     /// Decodes a SUBACK.
@@ -139,11 +125,7 @@ impl<'a> SubAck<'a> {
         let (id, properties, reader) = decode_head(frame, PacketType::SubAck, version)?;
         let reason_codes = ReasonCodes(reader.rest());
         reason_codes.check(PacketType::SubAck, version)?;
-        Ok(Self {
-            id,
-            properties,
-            reason_codes,
-        })
+        Ok(Self { id, properties, reason_codes })
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -158,20 +140,12 @@ impl<'a> SubAck<'a> {
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         // Every refusal of 5.0 has its one counterpart in 3.x.
         let code_of = |code: ReasonCode| {
-            if code.is_error() && !version.is_v5() {
-                FAILURE_3
-            } else {
-                code.0
-            }
+            if code.is_error() && !version.is_v5() { FAILURE_3 } else { code.0 }
         };
         if self.reason_codes.is_empty() {
             return Err(DecodeError::NoReasonCodes(PacketType::SubAck).into());
         }
-        if self
-            .reason_codes
-            .iter()
-            .any(|code| !code.can_be_told(version, PacketType::SubAck))
-        {
+        if self.reason_codes.iter().any(|code| !code.can_be_told(version, PacketType::SubAck)) {
             return Err(DecodeError::ReasonCode(PacketType::SubAck).into());
         }
         let head = (self.id, &self.properties);
@@ -186,11 +160,7 @@ impl<'a> SubAck<'a> {
 impl<'a> UnsubAck<'a> {
     /// An answer without properties; the codes are left out in 3.x.
     pub const fn new(id: PacketId, reason_codes: &'a [u8]) -> Self {
-        Self {
-            id,
-            properties: Properties::EMPTY,
-            reason_codes: ReasonCodes(reason_codes),
-        }
+        Self { id, properties: Properties::EMPTY, reason_codes: ReasonCodes(reason_codes) }
     }
 
     /// Decodes an UNSUBACK.
@@ -201,19 +171,11 @@ impl<'a> UnsubAck<'a> {
         let (id, properties, reader) = decode_head(frame, PacketType::UnsubAck, version)?;
         if !version.is_v5() {
             reader.finish()?;
-            return Ok(Self {
-                id,
-                properties,
-                reason_codes: ReasonCodes(&[]),
-            });
+            return Ok(Self { id, properties, reason_codes: ReasonCodes(&[]) });
         }
         let reason_codes = ReasonCodes(reader.rest());
         reason_codes.check(PacketType::UnsubAck, version)?;
-        Ok(Self {
-            id,
-            properties,
-            reason_codes,
-        })
+        Ok(Self { id, properties, reason_codes })
     }
 
     fn codes(&self, version: Version) -> &'a [u8] {
@@ -234,13 +196,7 @@ impl<'a> UnsubAck<'a> {
             self.reason_codes.check(PacketType::UnsubAck, version)?;
         }
         let codes = self.codes(version);
-        encode_head(
-            (self.id, &self.properties),
-            codes.len(),
-            PacketType::UnsubAck,
-            version,
-            out,
-        )?;
+        encode_head((self.id, &self.properties), codes.len(), PacketType::UnsubAck, version, out)?;
         out.put(codes);
         Ok(())
     }

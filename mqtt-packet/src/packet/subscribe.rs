@@ -166,8 +166,7 @@ impl<'a> SubscribeFilters<'a> {
         match self.0 {
             Source::Wire(bytes, wire) if wire == version => bytes.len(),
             _ => self.iter().fold(0_usize, |len, entry| {
-                len.saturating_add(binary_len(entry.filter.as_bytes()))
-                    .saturating_add(1)
+                len.saturating_add(binary_len(entry.filter.as_bytes())).saturating_add(1)
             }),
         }
     }
@@ -234,11 +233,7 @@ impl Eq for SubscribeFilters<'_> {}
 impl<'a> Subscribe<'a> {
     /// A request without properties.
     pub const fn new(id: PacketId, filters: &'a [SubscribeFilter<'a>]) -> Self {
-        Self {
-            id,
-            properties: Properties::EMPTY,
-            filters: SubscribeFilters::new(filters),
-        }
+        Self { id, properties: Properties::EMPTY, filters: SubscribeFilters::new(filters) }
     }
 
     /// Decodes a SUBSCRIBE.
@@ -253,18 +248,11 @@ impl<'a> Subscribe<'a> {
         } else {
             Properties::EMPTY
         };
-        Ok(Self {
-            id,
-            properties,
-            filters: SubscribeFilters::decode(&mut reader, version)?,
-        })
+        Ok(Self { id, properties, filters: SubscribeFilters::decode(&mut reader, version)? })
     }
 
     fn body_len(&self, version: Version) -> usize {
-        self.filters
-            .len(version)
-            .saturating_add(properties_len(&self.properties, version))
-            .saturating_add(2)
+        self.filters.len(version).saturating_add(properties_len(&self.properties, version)).saturating_add(2)
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -277,18 +265,12 @@ impl<'a> Subscribe<'a> {
     /// # Errors
     /// [`EncodeError`]; nothing was written then.
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-        check_encode(
-            &self.properties,
-            PropertyPlace::of(PacketType::Subscribe),
-            version,
-        )?;
+        check_encode(&self.properties, PropertyPlace::of(PacketType::Subscribe), version)?;
         let mut filters = 0_usize;
         let mut len = 2_usize.saturating_add(properties_len(&self.properties, version));
         for entry in self.filters {
             check_shared(entry.filter, entry.options, version)?;
-            len = len
-                .saturating_add(entry.filter.as_bytes().len())
-                .saturating_add(3);
+            len = len.saturating_add(entry.filter.as_bytes().len()).saturating_add(3);
             filters = filters.wrapping_add(1);
         }
         if filters == 0 {

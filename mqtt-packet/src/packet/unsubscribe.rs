@@ -108,11 +108,7 @@ impl Eq for Filters<'_> {}
 impl<'a> Unsubscribe<'a> {
     /// A request without properties.
     pub const fn new(id: PacketId, filters: &'a [TopicFilter<'a>]) -> Self {
-        Self {
-            id,
-            properties: Properties::EMPTY,
-            filters: Filters::new(filters),
-        }
+        Self { id, properties: Properties::EMPTY, filters: Filters::new(filters) }
     }
 
     /// Decodes an UNSUBSCRIBE.
@@ -127,18 +123,12 @@ impl<'a> Unsubscribe<'a> {
         } else {
             Properties::EMPTY
         };
-        Ok(Self {
-            id,
-            properties,
-            filters: Filters::decode(&mut reader, version)?,
-        })
+        Ok(Self { id, properties, filters: Filters::decode(&mut reader, version)? })
     }
 
     fn body_len(&self, version: Version) -> usize {
         let head = properties_len(&self.properties, version).saturating_add(2);
-        self.filters.iter().fold(head, |len, filter| {
-            len.saturating_add(binary_len(filter.as_bytes()))
-        })
+        self.filters.iter().fold(head, |len, filter| len.saturating_add(binary_len(filter.as_bytes())))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -151,11 +141,7 @@ impl<'a> Unsubscribe<'a> {
     /// # Errors
     /// [`EncodeError`]; nothing was written then.
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-        check_encode(
-            &self.properties,
-            PropertyPlace::of(PacketType::Unsubscribe),
-            version,
-        )?;
+        check_encode(&self.properties, PropertyPlace::of(PacketType::Unsubscribe), version)?;
         if self.filters.iter().next().is_none() {
             return Err(DecodeError::NoFilters(PacketType::Unsubscribe).into());
         }

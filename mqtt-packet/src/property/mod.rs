@@ -53,11 +53,7 @@ pub struct Properties<'a> {
 
 impl<'a> Properties<'a> {
     /// No property.
-    pub const EMPTY: Properties<'static> = Properties {
-        head: &[],
-        tail: &[],
-        present: 0,
-    };
+    pub const EMPTY: Properties<'static> = Properties { head: &[], tail: &[], present: 0 };
 
     /// Whether there is no property.
     #[inline]
@@ -86,10 +82,7 @@ impl<'a> Properties<'a> {
     /// Each property in its order.
     #[inline]
     pub const fn iter(&self) -> PropertiesIter<'a> {
-        PropertiesIter {
-            reader: Reader::new(self.head, false),
-            tail: self.tail,
-        }
+        PropertiesIter { reader: Reader::new(self.head, false), tail: self.tail }
     }
 
     /// These properties and then those of `next`, without copying; `None` where that makes more than two blocks or
@@ -105,11 +98,7 @@ impl<'a> Properties<'a> {
         } else if self.is_empty() {
             Some(next)
         } else if self.tail.is_empty() && next.tail.is_empty() {
-            Some(Self {
-                head: self.head,
-                tail: next.head,
-                present,
-            })
+            Some(Self { head: self.head, tail: next.head, present })
         } else {
             None
         }
@@ -212,23 +201,19 @@ impl<'a> Properties<'a> {
     /// (section 3.3.2.3.8).
     pub fn subscription_identifiers(&self) -> impl Iterator<Item = u32> + 'a {
         let any = self.contains(PropertyId::SubscriptionIdentifier);
-        self.iter()
-            .take_while(move |_| any)
-            .filter_map(|property| match property {
-                Property::SubscriptionIdentifier(id) => Some(id),
-                _ => None,
-            })
+        self.iter().take_while(move |_| any).filter_map(|property| match property {
+            Property::SubscriptionIdentifier(id) => Some(id),
+            _ => None,
+        })
     }
 
     /// The user properties, name and value, in their order.
     pub fn user_properties(&self) -> impl Iterator<Item = (Utf8Str<'a>, Utf8Str<'a>)> + 'a {
         let any = self.contains(PropertyId::UserProperty);
-        self.iter()
-            .take_while(move |_| any)
-            .filter_map(|property| match property {
-                Property::UserProperty(name, value) => Some((name, value)),
-                _ => None,
-            })
+        self.iter().take_while(move |_| any).filter_map(|property| match property {
+            Property::UserProperty(name, value) => Some((name, value)),
+            _ => None,
+        })
     }
 }
 

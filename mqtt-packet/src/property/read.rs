@@ -6,18 +6,18 @@ use crate::reader::Reader;
 use crate::{DecodeError, PacketType, TopicName, Utf8Str};
 
 /// Reads the Property Length and validates the block behind it.
-#[inline]
+#[inline(always)]
 pub(crate) fn decode<'a>(
     reader: &mut Reader<'a>,
     place: PropertyPlace,
 ) -> Result<Properties<'a>, DecodeError> {
+    if reader.skip_zero() { Ok(Properties::EMPTY) } else { decode_some(reader, place) }
+}
+
+#[inline(never)]
+fn decode_some<'a>(reader: &mut Reader<'a>, place: PropertyPlace) -> Result<Properties<'a>, DecodeError> {
     let len = reader.varint()?;
-    if len == 0 {
-        return Ok(Properties::EMPTY);
-    }
-    let block = reader
-        .take(len as usize)
-        .map_err(|_| DecodeError::PropertyLength)?;
+    let block = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
     validate(Reader::new(block, reader.is_strict()), place)
 }
 
@@ -47,11 +47,7 @@ pub(super) fn validate<'a>(
             other => other,
         })?;
     }
-    Ok(Properties {
-        head,
-        tail: &[],
-        present,
-    })
+    Ok(Properties { head, tail: &[], present })
 }
 
 /// Reads one property; with `CHECK`, its value is one that it may have.
@@ -64,9 +60,7 @@ pub(super) fn read<'a, const CHECK: bool>(reader: &mut Reader<'a>) -> Result<Pro
 fn row(reader: &mut Reader<'_>) -> Result<&'static Row, DecodeError> {
     // The number is a Variable Byte Integer, but all that exist fit one byte.
     let number = reader.u8()?;
-    ROWS.get(usize::from(number))
-        .and_then(Option::as_ref)
-        .ok_or(DecodeError::PropertyNotAllowed)
+    ROWS.get(usize::from(number)).and_then(Option::as_ref).ok_or(DecodeError::PropertyNotAllowed)
 }
 
 /// A value of each type, before it gets the name of its property.
@@ -112,11 +106,7 @@ fn value<'a, const CHECK: bool>(row: &Row, reader: &mut Reader<'a>) -> Result<Pr
 
 #[inline(always)]
 fn text<'a, const CHECK: bool>(reader: &mut Reader<'a>) -> Result<Utf8Str<'a>, DecodeError> {
-    if CHECK {
-        reader.utf8()
-    } else {
-        Ok(Utf8Str::trusted(reader.binary()?))
-    }
+    if CHECK { reader.utf8() } else { Ok(Utf8Str::trusted(reader.binary()?)) }
 }
 
 macro_rules! value_pattern {

@@ -28,12 +28,7 @@ pub struct PropertyWriter<'b> {
 impl<'b> PropertyWriter<'b> {
     /// An empty block for `place` in `buffer`.
     pub const fn new(place: PropertyPlace, buffer: &'b mut [u8]) -> Self {
-        Self {
-            place,
-            buffer,
-            len: 0,
-            present: 0,
-        }
+        Self { place, buffer, len: 0, present: 0 }
     }
 
     /// Appends a property.
@@ -61,11 +56,7 @@ impl<'b> PropertyWriter<'b> {
 
     /// The block.
     pub fn finish(self) -> Properties<'b> {
-        Properties {
-            head: self.buffer.get(..self.len).unwrap_or_default(),
-            tail: &[],
-            present: self.present,
-        }
+        Properties { head: self.buffer.get(..self.len).unwrap_or_default(), tail: &[], present: self.present }
     }
 }
 
@@ -115,31 +106,18 @@ macro_rules! write_value {
 }
 
 fn non_zero(id: PropertyId, value: u32, bytes: &[u8], out: &mut SliceSink<'_>) -> Result<(), EncodeError> {
-    if value == 0 {
-        Err(DecodeError::PropertyValue(id).into())
-    } else {
-        write_one(id, bytes, out)
-    }
+    if value == 0 { Err(DecodeError::PropertyValue(id).into()) } else { write_one(id, bytes, out) }
 }
 
 fn write_varint(id: PropertyId, value: u32, out: &mut SliceSink<'_>) -> Result<(), EncodeError> {
     if value > crate::MAX_REMAINING_LENGTH {
         return Err(DecodeError::PropertyValue(id).into());
     }
-    non_zero(
-        id,
-        value,
-        varint::write(value).get(..varint::len(value)).unwrap_or_default(),
-        out,
-    )
+    non_zero(id, value, varint::write(value).get(..varint::len(value)).unwrap_or_default(), out)
 }
 
 fn write_topic(id: PropertyId, topic: &[u8], out: &mut SliceSink<'_>) -> Result<(), EncodeError> {
-    if topic.is_empty() {
-        Err(DecodeError::ResponseTopic.into())
-    } else {
-        write_binary(id, topic, out)
-    }
+    if topic.is_empty() { Err(DecodeError::ResponseTopic.into()) } else { write_binary(id, topic, out) }
 }
 
 macro_rules! write_by_name {
