@@ -149,7 +149,7 @@ impl<'a> SubscribeFilters<'a> {
 
     /// Validates everything up to the end of the packet.
     #[inline]
-    fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let bytes = reader.rest();
         if bytes.is_empty() {
             return Err(DecodeError::NoFilters(PacketType::Subscribe)); // [MQTT-3.8.3-3], [MQTT-3.8.3-2]

@@ -45,7 +45,7 @@ impl<'a> Filters<'a> {
     }
 
     /// Validates everything up to the end of the packet.
-    fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let bytes = reader.rest();
         if bytes.is_empty() {
             return Err(DecodeError::NoFilters(PacketType::Unsubscribe)); // [MQTT-3.10.3-2]

@@ -2,6 +2,8 @@
 //! iterated without an error after.
 
 mod read;
+#[cfg(feature = "serde")]
+mod serialize;
 mod table;
 mod write;
 
@@ -110,6 +112,12 @@ impl<'a> Properties<'a> {
     /// Everything that a packet with these properties would be refused for.
     pub fn from_block(block: &'a [u8], place: PropertyPlace) -> Result<Self, DecodeError> {
         read::validate(Reader::new(block, false), place)
+    }
+
+    /// Moves `reader` behind one property, which is looked at no further.
+    #[cfg(feature = "arbitrary")]
+    pub(crate) fn skip_one(reader: &mut Reader<'a>) -> Result<(), DecodeError> {
+        read::read::<false>(reader).map(drop)
     }
 
     /// Whether every property may stand at `place`.
