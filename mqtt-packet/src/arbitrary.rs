@@ -45,11 +45,7 @@ impl<'a> Packet<'a> {
 /// A packet that is valid in the newest version that is built in; [`Packet::arbitrary_of`] chooses another.
 impl<'a> Arbitrary<'a> for Packet<'a> {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
-        let newest = if Version::V5.is_supported() {
-            Version::V5
-        } else {
-            Version::V3_1_1
-        };
+        let newest = if Version::V5.is_supported() { Version::V5 } else { Version::V3_1_1 };
         Self::arbitrary_of(newest, input)
     }
 }
@@ -109,11 +105,7 @@ fn publish<'a>(version: Version, input: &mut Unstructured<'a>) -> Result<Publish
     Ok(Publish {
         retain,
         delivery,
-        topic: if may_be_aliased && input.arbitrary()? {
-            TopicName::ALIASED
-        } else {
-            input.arbitrary()?
-        },
+        topic: if may_be_aliased && input.arbitrary()? { TopicName::ALIASED } else { input.arbitrary()? },
         properties,
         payload: input.bytes(input.len())?,
     })
@@ -201,9 +193,7 @@ fn with_method(packet: PacketType, properties: Properties<'_>) -> Properties<'_>
 
 fn reason_code(packet: PacketType, version: Version, input: &mut Unstructured<'_>) -> Result<ReasonCode> {
     let code: ReasonCode = input.arbitrary()?;
-    Ok(Some(code)
-        .filter(|code| code.can_be_told(version, packet))
-        .unwrap_or_default())
+    Ok(Some(code).filter(|code| code.can_be_told(version, packet)).unwrap_or_default())
 }
 
 fn reason_codes<'a>(
@@ -273,11 +263,7 @@ fn optional<'a, T>(
     input: &mut Unstructured<'a>,
     some: impl FnOnce(&mut Unstructured<'a>) -> Result<T>,
 ) -> Result<Option<T>> {
-    if input.arbitrary()? {
-        some(input).map(Some)
-    } else {
-        Ok(None)
-    }
+    if input.arbitrary()? { some(input).map(Some) } else { Ok(None) }
 }
 
 /// The valid front of some bytes.
@@ -313,8 +299,6 @@ impl<'a> Arbitrary<'a> for TopicFilter<'a> {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
         let text = text(input)?;
         let plain = front_without(text, |byte| matches!(byte, b'#' | b'+'));
-        Ok(Self::from_bytes(text)
-            .or(Self::from_bytes(plain))
-            .unwrap_or(Self::trusted(b"#")))
+        Ok(Self::from_bytes(text).or(Self::from_bytes(plain)).unwrap_or(Self::trusted(b"#")))
     }
 }

@@ -53,11 +53,7 @@ fn every_packet_of_every_version_is_made() {
                 survives(&[&[first][..], &[1; 40]].concat(), version).map(|packet| packet.packet_type())
             })
             .collect();
-        let last = if version == Version::V5 {
-            PacketType::Auth
-        } else {
-            PacketType::Disconnect
-        } as u8;
+        let last = if version == Version::V5 { PacketType::Auth } else { PacketType::Disconnect } as u8;
         let all: BTreeSet<_> = (1..=last).filter_map(PacketType::from_number).collect();
         assert_eq!(made, all, "{version:?}");
     }

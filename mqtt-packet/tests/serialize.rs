@@ -73,10 +73,7 @@ fn a_message_is_its_topic_its_bytes_and_its_properties() {
 #[test]
 fn passwords_and_authentication_data_are_not_written() {
     let mut memory = [0; 64];
-    let secret = [
-        AuthenticationMethod(text("PLAIN")),
-        AuthenticationData(b"hunter2"),
-    ];
+    let secret = [AuthenticationMethod(text("PLAIN")), AuthenticationData(b"hunter2")];
     let connect = Connect {
         user_name: Some(text("ann")),
         password: Some(b"hunter2"),
@@ -116,10 +113,7 @@ fn reason_codes_are_numbers_and_filters_are_lists() {
         retain_handling: RetainHandling::DoNotSend,
         ..SubscribeOptions::new(QoS::AtLeastOnce)
     };
-    let wanted = [SubscribeFilter {
-        filter: filter("a/+"),
-        options,
-    }];
+    let wanted = [SubscribeFilter { filter: filter("a/+"), options }];
     is_written(
         Packet::Subscribe(Subscribe::new(id, &wanted)),
         r#"{"Subscribe": {"id": 5, "properties": [], "filters": [{"filter": "a/+", "options":
@@ -156,20 +150,11 @@ fn reason_codes_are_numbers_and_filters_are_lists() {
 fn small_values_are_read_back() {
     let id = PacketId::new(0xFFFF).unwrap();
     let delivery = Delivery::ExactlyOnce { id, dup: true };
-    assert_eq!(
-        from_str::<Delivery>(&to_string(&delivery).unwrap()).unwrap(),
-        delivery
-    );
+    assert_eq!(from_str::<Delivery>(&to_string(&delivery).unwrap()).unwrap(), delivery);
     let options = SubscribeOptions::new(QoS::ExactlyOnce);
-    assert_eq!(
-        from_str::<SubscribeOptions>(&to_string(&options).unwrap()).unwrap(),
-        options
-    );
+    assert_eq!(from_str::<SubscribeOptions>(&to_string(&options).unwrap()).unwrap(), options);
     for version in [Version::V3_1, Version::V3_1_1, Version::V5] {
-        assert_eq!(
-            from_str::<Version>(&to_string(&version).unwrap()).unwrap(),
-            version
-        );
+        assert_eq!(from_str::<Version>(&to_string(&version).unwrap()).unwrap(), version);
     }
     assert_eq!(from_str::<ReasonCode>("135").unwrap(), ReasonCode::NOT_AUTHORIZED);
     assert_eq!(from_str::<PacketType>("\"SubAck\"").unwrap(), PacketType::SubAck);
