@@ -1,16 +1,13 @@
 //! The crate `bytes`: a growing buffer to encode into, and borrowed parts kept alive without a copy.
 
 use crate::{EncodeError, Sink};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 impl Sink for BytesMut {
-    fn reserve(&mut self, len: usize) -> Result<(), EncodeError> {
-        BytesMut::reserve(self, len);
-        Ok(())
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.put_slice(bytes);
+    fn room(&mut self, len: usize) -> Result<&mut [u8], EncodeError> {
+        let start = self.len();
+        self.resize(start.saturating_add(len), 0);
+        self.get_mut(start..).ok_or(EncodeError::NoRoom)
     }
 }
 

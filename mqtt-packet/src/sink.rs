@@ -2,19 +2,15 @@
 
 use crate::{EncodeError, MAX_REMAINING_LENGTH, varint};
 
-/// Memory that takes an encoded packet.
+/// Memory that takes encoded packets.
 ///
-/// An encoder first says how much it is going to write, once, and then writes exactly that: a packet is written
-/// whole or not at all.
+/// An encoder asks once for exactly as much as the packet takes, so a packet is written whole or not at all.
 pub trait Sink {
-    /// Makes sure that `len` more bytes fit.
+    /// The next `len` bytes, for the encoder to fill; they count as written.
     ///
     /// # Errors
-    /// [`EncodeError::NoRoom`] where they do not; nothing was written then.
-    fn reserve(&mut self, len: usize) -> Result<(), EncodeError>;
-
-    /// Appends `bytes`; called only for what was reserved.
-    fn put(&mut self, bytes: &[u8]);
+    /// [`EncodeError::NoRoom`] where there are not that many; nothing counts as written then.
+    fn room(&mut self, len: usize) -> Result<&mut [u8], EncodeError>;
 }
 
 /// A [`Sink`] over a lent slice.
@@ -66,79 +62,102 @@ impl<'b> SliceSink<'b> {
 
 impl Sink for SliceSink<'_> {
     #[inline(always)]
-    fn reserve(&mut self, len: usize) -> Result<(), EncodeError> {
-        if self.buffer.len().wrapping_sub(self.len) < len { Err(EncodeError::NoRoom) } else { Ok(()) }
-    }
-
-    #[inline(always)]
-    fn put(&mut self, bytes: &[u8]) {
-        let end = self.len.wrapping_add(bytes.len());
-        if let Some(room) = self.buffer.get_mut(self.len..end) {
-            room.copy_from_slice(bytes);
-            self.len = end;
-        }
+    fn room(&mut self, len: usize) -> Result<&mut [u8], EncodeError> {
+        let (_, free) = self.buffer.split_at_mut_checked(self.len).ok_or(EncodeError::NoRoom)?;
+        let room = free.get_mut(..len).ok_or(EncodeError::NoRoom)?;
+        self.len = self.len.wrapping_add(len);
+        Ok(room)
     }
 }
 
 impl<S: Sink + ?Sized> Sink for &mut S {
     #[inline(always)]
-    fn reserve(&mut self, len: usize) -> Result<(), EncodeError> {
-        (**self).reserve(len)
-    }
-
-    #[inline(always)]
-    fn put(&mut self, bytes: &[u8]) {
-        (**self).put(bytes);
+    fn room(&mut self, len: usize) -> Result<&mut [u8], EncodeError> {
+        (**self).room(len)
     }
 }
 
-/// What encoders write: the types of the wire.
-pub(crate) trait Write: Sink {
+/// Fills the room of a packet, front to back, with the types of the wire.
+pub(crate) struct Writer<'s> {
+    rest: &'s mut [u8],
+}
+
+impl<'s> Writer<'s> {
     #[inline(always)]
-    fn put_u8(&mut self, value: u8) {
+    pub(crate) const fn new(room: &'s mut [u8]) -> Self {
+        Self { rest: room }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        // Always enough: the room was asked for by the same lengths.
+        if let Some((room, rest)) = core::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.rest = rest;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_u8(&mut self, value: u8) {
         self.put(&[value]);
     }
 
     #[inline(always)]
-    fn put_u16(&mut self, value: u16) {
+    pub(crate) fn put_u16(&mut self, value: u16) {
         self.put(&value.to_be_bytes());
     }
 
     #[inline(always)]
-    fn put_varint(&mut self, value: u32) {
-        let bytes = varint::write(value);
+    pub(crate) fn put_varint(&mut self, value: u32) {
         if value < 0x80 {
-            self.put_u8(bytes[0]);
+            self.put_u8(value as u8);
         } else {
-            self.put(bytes.get(..varint::len(value)).unwrap_or_default());
+            self.put_long_varint(value);
         }
+    }
+
+    #[inline(never)]
+    fn put_long_varint(&mut self, value: u32) {
+        self.put(varint::write(value).get(..varint::len(value)).unwrap_or_default());
     }
 
     /// A length of at most 65,535, checked before, and the bytes.
     #[inline(always)]
-    fn put_binary(&mut self, bytes: &[u8]) {
+    pub(crate) fn put_binary(&mut self, bytes: &[u8]) {
         self.put_u16(bytes.len() as u16);
         self.put(bytes);
     }
 }
 
-impl<S: Sink + ?Sized> Write for S {}
+/// Asks for the room of a whole packet and writes its fixed header.
+#[inline(always)]
+pub(crate) fn start<'s>(
+    out: &'s mut (impl Sink + ?Sized),
+    first: u8,
+    body_len: usize,
+) -> Result<Writer<'s>, EncodeError> {
+    start_head(out, first, body_len, 0)
+}
 
-/// Reserves the whole packet and writes its fixed header.
-#[inline]
-pub(crate) fn start(out: &mut impl Sink, first: u8, body_len: usize) -> Result<(), EncodeError> {
-    let remaining_length = match u32::try_from(body_len) {
-        Ok(len) if len <= MAX_REMAINING_LENGTH => len,
-        _ => return Err(EncodeError::TooLong),
-    };
-    out.reserve(framed_len(body_len))?;
-    out.put_u8(first);
-    out.put_varint(remaining_length);
-    Ok(())
+/// The same for a packet whose last `behind` bytes others will write.
+#[inline(always)]
+pub(crate) fn start_head<'s>(
+    out: &'s mut (impl Sink + ?Sized),
+    first: u8,
+    body_len: usize,
+    behind: usize,
+) -> Result<Writer<'s>, EncodeError> {
+    if body_len > MAX_REMAINING_LENGTH as usize {
+        return Err(EncodeError::TooLong);
+    }
+    let mut writer = Writer::new(out.room(framed_len(body_len).wrapping_sub(behind))?);
+    writer.put_u8(first);
+    writer.put_varint(body_len as u32);
+    Ok(writer)
 }
 
 /// The length of a packet with its fixed header.
-#[inline]
+#[inline(always)]
 pub(crate) const fn framed_len(body_len: usize) -> usize {
     let remaining_length =
         if body_len > MAX_REMAINING_LENGTH as usize { MAX_REMAINING_LENGTH } else { body_len as u32 };

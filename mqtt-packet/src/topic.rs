@@ -1,7 +1,7 @@
 //! Topic names, topic filters and how they match (3.1.1 and 5.0 section 4.7), shared subscriptions (5.0 section
 //! 4.8.2).
 
-use crate::utf8::{Rules, each, is_plain, plain_bytes, scan};
+use crate::utf8::{Rules, Seen, each, is_plain, scan};
 use crate::{StringError, Utf8Str};
 use core::fmt;
 
@@ -278,10 +278,10 @@ const fn check_plain_filter(filter: &[u8]) -> Option<Result<(), StringError>> {
 #[inline(always)]
 const fn check_word(filter: &[u8], offset: usize, word: [u8; 8]) -> Option<Result<(), StringError>> {
     let word = u64::from_le_bytes(word);
-    if plain_bytes::<false>(word) & each(0x80) != each(0x80) {
+    if Seen::<false>::NOTHING.and(word).plain_bytes() != each(0x80) {
         return None;
     }
-    let mut wildcards = !plain_bytes::<true>(word) & each(0x80);
+    let mut wildcards = !Seen::<true>::NOTHING.and(word).plain_bytes() & each(0x80);
     while wildcards != 0 {
         let at = offset.wrapping_add(wildcards.trailing_zeros() as usize / 8);
         wildcards &= wildcards.wrapping_sub(1);

@@ -136,16 +136,33 @@ pub(crate) const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// The top bit of a byte of the result is set where the byte of `word` is ASCII, not NUL and, with `TOPIC`, not a
-/// wildcard. (A byte that is not ASCII may spoil the verdict on its neighbour, but never its own.)
-#[inline(always)]
-pub(crate) const fn plain_bytes<const TOPIC: bool>(word: u64) -> u64 {
-    let mut plain = word.wrapping_add(each(0x7F)) & !word;
-    if TOPIC {
-        // `#` is 0x23 and `+` is 0x2B: without bit 3 they are one.
-        plain &= ((word & each(0xF7)) ^ each(b'#')).wrapping_add(each(0x7F));
+/// What words had in them, eight bytes beside each other.
+pub(crate) struct Seen<const TOPIC: bool> {
+    /// The top bit of each byte stays set while no NUL and, with `TOPIC`, no wildcard was there. (A byte that is not
+    /// ASCII may spoil the verdict on its neighbour, but not unnoticed.)
+    plain: u64,
+    /// The top bit of each byte is set once there was a byte that is not ASCII.
+    any: u64,
+}
+
+impl<const TOPIC: bool> Seen<TOPIC> {
+    pub(crate) const NOTHING: Self = Self { plain: each(0x80), any: 0 };
+
+    #[inline(always)]
+    pub(crate) const fn and(self, word: u64) -> Self {
+        let mut plain = self.plain & word.wrapping_add(each(0x7F));
+        if TOPIC {
+            // `#` is 0x23 and `+` is 0x2B: without bit 3 they are one.
+            plain &= ((word & each(0xF7)) ^ each(b'#')).wrapping_add(each(0x7F));
+        }
+        Self { plain, any: self.any | word }
     }
-    plain
+
+    /// The top bit of each byte is set where everything seen was ASCII, not NUL and, with `TOPIC`, no wildcard.
+    #[inline(always)]
+    pub(crate) const fn plain_bytes(self) -> u64 {
+        self.plain & !self.any & each(0x80)
+    }
 }
 
 /// Whether all bytes are ASCII, none is NUL and, with `TOPIC`, none is a wildcard. `false` on small machines, which
@@ -155,10 +172,10 @@ pub(crate) const fn is_plain<const TOPIC: bool>(bytes: &[u8]) -> bool {
     if cfg!(not(target_pointer_width = "64")) {
         return false;
     }
-    let mut plain = each(0x80);
+    let mut seen = Seen::<TOPIC>::NOTHING;
     let mut rest = bytes;
     while let Some((word, behind)) = rest.split_first_chunk::<8>() {
-        plain &= plain_bytes::<TOPIC>(u64::from_le_bytes(*word));
+        seen = seen.and(u64::from_le_bytes(*word));
         rest = behind;
     }
     if !rest.is_empty() {
@@ -167,9 +184,9 @@ pub(crate) const fn is_plain<const TOPIC: bool>(bytes: &[u8]) -> bool {
             Some(word) => u64::from_le_bytes(*word),
             None => short_word(bytes),
         };
-        plain &= plain_bytes::<TOPIC>(word);
+        seen = seen.and(word);
     }
-    plain & each(0x80) == each(0x80)
+    seen.plain_bytes() == each(0x80)
 }
 
 /// A word that has every byte of a string of 1 to 7 bytes in it, and no other.

@@ -2,7 +2,8 @@
 //! (3.1.1 and 5.0 sections 3.4 to 3.7).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::sink::{Write, framed_len, start};
+use crate::reader::Reader;
+use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
     Version, property,
@@ -36,6 +37,12 @@ impl AckKind {
             Self::PubRel => PacketType::PubRel,
             Self::PubComp => PacketType::PubComp,
         }
+    }
+
+    /// The first byte of a packet of this kind.
+    #[inline(always)]
+    const fn first_byte(self) -> u8 {
+        (self as u8) << 4 | if matches!(self, Self::PubRel) { 0b0010 } else { 0 }
     }
 }
 
@@ -73,24 +80,30 @@ impl<'a> Ack<'a> {
             _ => return Err(DecodeError::UnexpectedPacket),
         };
         let mut reader = frame.open(kind.packet_type(), version)?;
-        let mut ack = Self::new(kind, reader.packet_id()?);
+        let id = reader.packet_id()?;
         // Short forms: no code is success, no Property Length is no property (5.0 section 3.4.2).
-        if version.is_v5() && !reader.is_empty() {
-            ack.decode_reason(&mut reader)?;
+        if reader.is_empty() {
+            return Ok(Self::new(kind, id));
         }
-        reader.finish()?;
-        Ok(ack)
+        if !version.is_v5() {
+            return Err(DecodeError::TrailingBytes);
+        }
+        Self::decode_reason(kind, id, reader)
     }
 
-    fn decode_reason(&mut self, reader: &mut crate::reader::Reader<'a>) -> Result<(), DecodeError> {
-        self.reason_code = ReasonCode(reader.u8()?);
-        if !self.reason_code.is_allowed_in(self.kind.packet_type()) {
-            return Err(DecodeError::ReasonCode(self.kind.packet_type()));
+    #[inline(never)]
+    fn decode_reason(kind: AckKind, id: PacketId, mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+        let reason_code = ReasonCode(reader.u8()?);
+        if !reason_code.is_allowed_in(kind.packet_type()) {
+            return Err(DecodeError::ReasonCode(kind.packet_type()));
         }
-        if !reader.is_empty() {
-            self.properties = property::decode(reader, PropertyPlace::of(self.kind.packet_type()))?;
-        }
-        Ok(())
+        let properties = if reader.is_empty() {
+            Properties::EMPTY
+        } else {
+            property::decode(&mut reader, PropertyPlace::of(kind.packet_type()))?
+        };
+        reader.finish()?;
+        Ok(Self { kind, id, reason_code, properties })
     }
 
     #[inline]
@@ -122,13 +135,13 @@ impl<'a> Ack<'a> {
             && (self.properties.is_empty() || !version.is_v5())
             && version.is_supported()
         {
-            out.reserve(4)?;
-            out.put(&[self.kind.packet_type().first_byte(), 2, high, low]);
+            Writer::new(out.room(4)?).put(&[self.kind.first_byte(), 2, high, low]);
             return Ok(());
         }
         self.encode_reason(version, out)
     }
 
+    #[inline(never)]
     fn encode_reason(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         let packet_type = self.kind.packet_type();
         check_encode(&self.properties, PropertyPlace::of(packet_type), version)?;
@@ -138,11 +151,11 @@ impl<'a> Ack<'a> {
         if !self.reason_code.is_allowed_in(packet_type) {
             return Err(DecodeError::ReasonCode(packet_type).into());
         }
-        start(out, packet_type.first_byte(), self.body_len(version))?;
-        out.put_u16(self.id.get());
-        out.put_u8(self.reason_code.0);
+        let mut writer = start(out, packet_type.first_byte(), self.body_len(version))?;
+        writer.put_u16(self.id.get());
+        writer.put_u8(self.reason_code.0);
         if !self.properties.is_empty() {
-            put_properties(out, &self.properties, version);
+            put_properties(&mut writer, &self.properties, version);
         }
         Ok(())
     }

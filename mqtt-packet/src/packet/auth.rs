@@ -1,7 +1,7 @@
 //! AUTH: a step of an extended authentication, new in 5.0 (section 3.15).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::sink::{Write, framed_len, start};
+use crate::sink::{framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyId, PropertyPlace, ReasonCode, Role,
     Sink, Version, property,
@@ -91,9 +91,9 @@ impl<'a> Auth<'a> {
         }
         check_encode(&self.properties, PropertyPlace::of(PacketType::Auth), version)?;
         self.check()?;
-        start(out, PacketType::Auth.first_byte(), self.body_len(version))?;
-        out.put_u8(self.reason_code.0);
-        put_properties(out, &self.properties, version);
+        let mut writer = start(out, PacketType::Auth.first_byte(), self.body_len(version))?;
+        writer.put_u8(self.reason_code.0);
+        put_properties(&mut writer, &self.properties, version);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! CONNACK: the server's answer to CONNECT (3.1.1 and 5.0 section 3.2).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::sink::{Write, framed_len, start};
+use crate::sink::{framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, ReasonCode, Sink, Version,
     property,
@@ -90,10 +90,10 @@ impl<'a> ConnAck<'a> {
         } else {
             self.reason_code.to_connack_3().ok_or(EncodeError::NotInVersion)?
         };
-        start(out, PacketType::ConnAck.first_byte(), self.body_len(version))?;
-        out.put_u8(u8::from(self.session_present && version != Version::V3_1));
-        out.put_u8(code);
-        put_properties(out, &self.properties, version);
+        let mut writer = start(out, PacketType::ConnAck.first_byte(), self.body_len(version))?;
+        writer.put_u8(u8::from(self.session_present && version != Version::V3_1));
+        writer.put_u8(code);
+        put_properties(&mut writer, &self.properties, version);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::property;
 use crate::reader::Reader;
-use crate::sink::{Write, binary_len, check_binary, framed_len, start};
+use crate::sink::{binary_len, check_binary, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, QoS, Sink, StringError,
     TopicName, Utf8Str, Version,
@@ -179,26 +179,26 @@ impl<'a> Connect<'a> {
     /// [`EncodeError`]; nothing was written then.
     pub fn encode(&self, _version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.check()?;
-        start(out, PacketType::Connect.first_byte(), self.body_len())?;
+        let mut writer = start(out, PacketType::Connect.first_byte(), self.body_len())?;
         let level = self.version.level() | if self.bridge { BRIDGE } else { 0 };
         match self.version {
-            Version::V3_1 => out.put(b"\0\x06MQIsdp"),
-            _ => out.put(b"\0\x04MQTT"),
+            Version::V3_1 => writer.put(b"\0\x06MQIsdp"),
+            _ => writer.put(b"\0\x04MQTT"),
         }
         let [high, low] = self.keep_alive.to_be_bytes();
-        out.put(&[level, self.flags(), high, low]);
-        put_properties(out, &self.properties, self.version);
-        out.put_binary(self.client_id.as_bytes());
+        writer.put(&[level, self.flags(), high, low]);
+        put_properties(&mut writer, &self.properties, self.version);
+        writer.put_binary(self.client_id.as_bytes());
         if let Some(will) = &self.will {
-            put_properties(out, &will.properties, self.version);
-            out.put_binary(will.topic.as_bytes());
-            out.put_binary(will.payload);
+            put_properties(&mut writer, &will.properties, self.version);
+            writer.put_binary(will.topic.as_bytes());
+            writer.put_binary(will.payload);
         }
         if let Some(user_name) = self.user_name {
-            out.put_binary(user_name.as_bytes());
+            writer.put_binary(user_name.as_bytes());
         }
         if let Some(password) = self.password {
-            out.put_binary(password);
+            writer.put_binary(password);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! DISCONNECT: the last packet of a connection; in 3.x only from the client (3.1.1 and 5.0 section 3.14).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::sink::{Write, framed_len, start};
+use crate::sink::{framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyId, PropertyPlace, ReasonCode, Role,
     Sink, Version, property,
@@ -104,12 +104,12 @@ impl<'a> Disconnect<'a> {
             return Err(DecodeError::ReasonCode(PacketType::Disconnect).into());
         }
         let body_len = self.body_len(version);
-        start(out, PacketType::Disconnect.first_byte(), body_len)?;
+        let mut writer = start(out, PacketType::Disconnect.first_byte(), body_len)?;
         if body_len > 0 {
-            out.put_u8(self.reason_code.0);
+            writer.put_u8(self.reason_code.0);
         }
         if body_len > 1 {
-            put_properties(out, &self.properties, version);
+            put_properties(&mut writer, &self.properties, version);
         }
         Ok(())
     }

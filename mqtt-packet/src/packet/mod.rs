@@ -12,7 +12,7 @@ mod suback;
 mod subscribe;
 mod unsubscribe;
 
-use crate::sink::Write;
+use crate::sink::Writer;
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, Role, Sink, Version, varint,
 };
@@ -78,22 +78,23 @@ impl<'a> Packet<'a> {
     /// Whatever rule of the standard the packet breaks.
     #[inline]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        Ok(match frame.packet_type() {
-            PacketType::Connect => Self::Connect(Connect::decode(frame)?),
-            PacketType::ConnAck => Self::ConnAck(ConnAck::decode(frame, version)?),
-            PacketType::Publish => Self::Publish(Publish::decode(frame, version)?),
+        // Each arm is a whole result of its own, so that it is made where it is wanted and not copied there.
+        match frame.packet_type() {
+            PacketType::Connect => Connect::decode(frame).map(Self::Connect),
+            PacketType::ConnAck => ConnAck::decode(frame, version).map(Self::ConnAck),
+            PacketType::Publish => Publish::decode(frame, version).map(Self::Publish),
             PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp => {
-                Self::Ack(Ack::decode(frame, version)?)
+                Ack::decode(frame, version).map(Self::Ack)
             }
-            PacketType::Subscribe => Self::Subscribe(Subscribe::decode(frame, version)?),
-            PacketType::SubAck => Self::SubAck(SubAck::decode(frame, version)?),
-            PacketType::Unsubscribe => Self::Unsubscribe(Unsubscribe::decode(frame, version)?),
-            PacketType::UnsubAck => Self::UnsubAck(UnsubAck::decode(frame, version)?),
-            PacketType::PingReq => Self::PingReq(PingReq::decode(frame, version)?),
-            PacketType::PingResp => Self::PingResp(PingResp::decode(frame, version)?),
-            PacketType::Disconnect => Self::Disconnect(Disconnect::decode(frame, version)?),
-            PacketType::Auth => Self::Auth(Auth::decode(frame, version)?),
-        })
+            PacketType::Subscribe => Subscribe::decode(frame, version).map(Self::Subscribe),
+            PacketType::SubAck => SubAck::decode(frame, version).map(Self::SubAck),
+            PacketType::Unsubscribe => Unsubscribe::decode(frame, version).map(Self::Unsubscribe),
+            PacketType::UnsubAck => UnsubAck::decode(frame, version).map(Self::UnsubAck),
+            PacketType::PingReq => PingReq::decode(frame, version).map(Self::PingReq),
+            PacketType::PingResp => PingResp::decode(frame, version).map(Self::PingResp),
+            PacketType::Disconnect => Disconnect::decode(frame, version).map(Self::Disconnect),
+            PacketType::Auth => Auth::decode(frame, version).map(Self::Auth),
+        }
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -189,14 +190,14 @@ fn properties_len(properties: &Properties<'_>, version: Version) -> usize {
 
 /// Writes a property section.
 #[inline(always)]
-fn put_properties(out: &mut impl Sink, properties: &Properties<'_>, version: Version) {
+fn put_properties(writer: &mut Writer<'_>, properties: &Properties<'_>, version: Version) {
     if !version.is_v5() {
         return;
     }
-    out.put_varint(properties.len() as u32);
+    writer.put_varint(properties.len() as u32);
     for block in properties.blocks() {
         if !block.is_empty() {
-            out.put(block);
+            writer.put(block);
         }
     }
 }

@@ -35,7 +35,7 @@ macro_rules! ping {
             /// # Errors
             /// [`EncodeError::NoRoom`]; nothing was written then.
             pub fn encode(&self, _version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-                start(out, PacketType::$packet.first_byte(), 0)
+                start(out, PacketType::$packet.first_byte(), 0).map(|_| ())
             }
         }
 

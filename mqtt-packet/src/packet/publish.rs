@@ -5,10 +5,10 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{Write, binary_len, framed_len, start};
+use crate::sink::{Writer, binary_len, framed_len, start, start_head};
 use crate::{
     DecodeError, Delivery, EncodeError, FixedHeader, Frame, PacketType, Properties, PropertyId,
-    PropertyPlace, QoS, Role, Sink, SliceSink, TopicName, Version, property,
+    PropertyPlace, QoS, Role, Sink, SliceSink, TopicName, Version, property, varint,
 };
 use core::fmt;
 
@@ -53,11 +53,15 @@ impl<'a> Publish<'a> {
     ///
     /// # Errors
     /// Whatever rule the packet breaks.
-    #[inline]
+    #[inline(always)]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
         let mut reader = frame.open(PacketType::Publish, version)?;
-        let head = Self::decode_fields(frame.header().flags, &mut reader, version)?;
-        Ok(Self { payload: reader.rest(), ..head })
+        // One branch for the version, in front of everything.
+        if version.is_v5() {
+            Self::decode_fields(frame.flags(), &mut reader, Version::V5)
+        } else {
+            Self::decode_fields(frame.flags(), &mut reader, version)
+        }
     }
 
     /// Decodes what stands in front of the payload, from the first bytes of the packet's body; `None` where these
@@ -92,14 +96,13 @@ impl<'a> Publish<'a> {
         let mut reader = Reader::new(body, strict);
         let publish = match Self::decode_fields(header.flags, &mut reader, version) {
             Err(DecodeError::Truncated | DecodeError::PropertyLength) if !whole => return Ok(None),
-            result => result?,
+            result => Self { payload: &[], ..result? },
         };
         let head_len = body.len().wrapping_sub(reader.rest().len());
         let payload_len = header.remaining_length.wrapping_sub(head_len as u32);
         Ok(Some(PublishHead { publish, head_len, payload_len }))
     }
 
-    /// Everything but the payload.
     #[inline(always)]
     fn decode_fields(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let topic = reader.topic_name_or_empty()?;
@@ -128,7 +131,7 @@ impl<'a> Publish<'a> {
         if topic.is_empty() && !properties.contains(PropertyId::TopicAlias) {
             return Err(DecodeError::TopicMissing);
         }
-        Ok(Self { retain: flags & RETAIN != 0, delivery, topic, properties, payload: &[] })
+        Ok(Self { retain: flags & RETAIN != 0, delivery, topic, properties, payload: reader.rest() })
     }
 
     /// Refuses what only the other side may send: a Subscription Identifier from a client [MQTT-3.3.4-6].
@@ -164,9 +167,10 @@ impl<'a> Publish<'a> {
     #[inline]
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.check(version)?;
-        start(out, self.first_byte(), self.head_len(version).saturating_add(self.payload.len()))?;
-        self.put_head(version, out);
-        out.put(self.payload);
+        let body_len = self.head_len(version).saturating_add(self.payload.len());
+        let mut writer = start(out, self.first_byte(), body_len)?;
+        self.put_head(version, &mut writer);
+        writer.put(self.payload);
         Ok(())
     }
 
@@ -182,14 +186,9 @@ impl<'a> Publish<'a> {
         out: &mut impl Sink,
     ) -> Result<(), EncodeError> {
         self.check(version)?;
-        let head_len = self.head_len(version);
-        let body_len = head_len.saturating_add(payload_len as usize);
-        start(
-            &mut HeadOnly { out: &mut *out, payload_len: payload_len as usize },
-            self.first_byte(),
-            body_len,
-        )?;
-        self.put_head(version, out);
+        let body_len = self.head_len(version).saturating_add(payload_len as usize);
+        let mut writer = start_head(out, self.first_byte(), body_len, payload_len as usize)?;
+        self.put_head(version, &mut writer);
         Ok(())
     }
 
@@ -240,26 +239,19 @@ impl<'a> Publish<'a> {
         let (front, middle) = scratch.split_at_mut(8);
         let (mut front, mut middle) = (SliceSink::new(front), SliceSink::new(middle));
         let body_len = publish.head_len(version).saturating_add(self.payload.len());
-        let behind = body_len.wrapping_sub(2);
-        start(&mut HeadOnly { out: &mut front, payload_len: behind }, publish.first_byte(), body_len)?;
-        front.put_u16(self.topic.as_bytes().len() as u16);
+        let topic = self.topic.as_bytes();
+        start_head(&mut front, publish.first_byte(), body_len, body_len.wrapping_sub(2))?
+            .put_u16(topic.len() as u16);
         if let Some(id) = delivery.id() {
-            middle.put_u16(id.get());
+            Writer::new(middle.room(2)?).put_u16(id.get());
         }
-        let blocks = if version.is_v5() {
-            middle.put_varint(properties.len() as u32);
-            properties.blocks()
-        } else {
-            [&[][..], &[]]
-        };
-        Ok([
-            front.into_written(),
-            self.topic.as_bytes(),
-            middle.into_written(),
-            blocks[0],
-            blocks[1],
-            self.payload,
-        ])
+        let mut blocks = [&[][..], &[]];
+        if version.is_v5() {
+            let len = properties.len() as u32;
+            Writer::new(middle.room(varint::len(len))?).put_varint(len);
+            blocks = properties.blocks();
+        }
+        Ok([front.into_written(), topic, middle.into_written(), blocks[0], blocks[1], self.payload])
     }
 
     #[inline(always)]
@@ -269,12 +261,12 @@ impl<'a> Publish<'a> {
     }
 
     #[inline(always)]
-    fn put_head(&self, version: Version, out: &mut impl Sink) {
-        out.put_binary(self.topic.as_bytes());
+    fn put_head(&self, version: Version, writer: &mut Writer<'_>) {
+        writer.put_binary(self.topic.as_bytes());
         if let Some(id) = self.delivery.id() {
-            out.put_u16(id.get());
+            writer.put_u16(id.get());
         }
-        put_properties(out, &self.properties, version);
+        put_properties(writer, &self.properties, version);
     }
 
     #[inline(always)]
@@ -285,22 +277,6 @@ impl<'a> Publish<'a> {
             return Err(DecodeError::TopicMissing.into());
         }
         Ok(())
-    }
-}
-
-/// A sink that needs no room for what others will write behind.
-struct HeadOnly<'s, S> {
-    out: &'s mut S,
-    payload_len: usize,
-}
-
-impl<S: Sink> Sink for HeadOnly<'_, S> {
-    fn reserve(&mut self, len: usize) -> Result<(), EncodeError> {
-        self.out.reserve(len.saturating_sub(self.payload_len))
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.out.put(bytes);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{Write, framed_len, start};
+use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
     Version, property,
@@ -93,18 +93,18 @@ fn decode_head<'a>(
     Ok((id, properties, reader))
 }
 
-fn encode_head(
+fn encode_head<'s>(
     (id, properties): (PacketId, &Properties<'_>),
     codes: usize,
     packet: PacketType,
     version: Version,
-    out: &mut impl Sink,
-) -> Result<(), EncodeError> {
+    out: &'s mut impl Sink,
+) -> Result<Writer<'s>, EncodeError> {
     check_encode(properties, PropertyPlace::of(packet), version)?;
-    start(out, packet.first_byte(), body_len(properties, codes, version))?;
-    out.put_u16(id.get());
-    put_properties(out, properties, version);
-    Ok(())
+    let mut writer = start(out, packet.first_byte(), body_len(properties, codes, version))?;
+    writer.put_u16(id.get());
+    put_properties(&mut writer, properties, version);
+    Ok(writer)
 }
 
 fn body_len(properties: &Properties<'_>, codes: usize, version: Version) -> usize {
@@ -149,9 +149,9 @@ impl<'a> SubAck<'a> {
             return Err(DecodeError::ReasonCode(PacketType::SubAck).into());
         }
         let head = (self.id, &self.properties);
-        encode_head(head, self.reason_codes.len(), PacketType::SubAck, version, out)?;
+        let mut writer = encode_head(head, self.reason_codes.len(), PacketType::SubAck, version, out)?;
         for code in self.reason_codes.iter() {
-            out.put_u8(code_of(code));
+            writer.put_u8(code_of(code));
         }
         Ok(())
     }
@@ -196,8 +196,9 @@ impl<'a> UnsubAck<'a> {
             self.reason_codes.check(PacketType::UnsubAck, version)?;
         }
         let codes = self.codes(version);
-        encode_head((self.id, &self.properties), codes.len(), PacketType::UnsubAck, version, out)?;
-        out.put(codes);
+        let mut writer =
+            encode_head((self.id, &self.properties), codes.len(), PacketType::UnsubAck, version, out)?;
+        writer.put(codes);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{Write, binary_len, framed_len, start};
+use crate::sink::{binary_len, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, QoS, Sink, TopicFilter,
     Version, property,
@@ -276,12 +276,12 @@ impl<'a> Subscribe<'a> {
         if filters == 0 {
             return Err(DecodeError::NoFilters(PacketType::Subscribe).into());
         }
-        start(out, PacketType::Subscribe.first_byte(), len)?;
-        out.put_u16(self.id.get());
-        put_properties(out, &self.properties, version);
+        let mut writer = start(out, PacketType::Subscribe.first_byte(), len)?;
+        writer.put_u16(self.id.get());
+        put_properties(&mut writer, &self.properties, version);
         for entry in self.filters {
-            out.put_binary(entry.filter.as_bytes());
-            out.put_u8(entry.options.to_byte(version));
+            writer.put_binary(entry.filter.as_bytes());
+            writer.put_u8(entry.options.to_byte(version));
         }
         Ok(())
     }

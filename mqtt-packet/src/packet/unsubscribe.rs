@@ -2,7 +2,7 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{Write, binary_len, framed_len, start};
+use crate::sink::{binary_len, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, Sink, TopicFilter,
     Version, property,
@@ -148,11 +148,11 @@ impl<'a> Unsubscribe<'a> {
         for filter in self.filters {
             check_shared(filter, version)?;
         }
-        start(out, PacketType::Unsubscribe.first_byte(), self.body_len(version))?;
-        out.put_u16(self.id.get());
-        put_properties(out, &self.properties, version);
+        let mut writer = start(out, PacketType::Unsubscribe.first_byte(), self.body_len(version))?;
+        writer.put_u16(self.id.get());
+        put_properties(&mut writer, &self.properties, version);
         for filter in self.filters {
-            out.put_binary(filter.as_bytes());
+            writer.put_binary(filter.as_bytes());
         }
         Ok(())
     }

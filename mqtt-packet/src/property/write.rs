@@ -2,7 +2,7 @@
 
 use super::table::with_property_names;
 use super::{Properties, Property, PropertyId, PropertyPlace};
-use crate::sink::{Write, check_binary};
+use crate::sink::{Writer, check_binary};
 use crate::{DecodeError, EncodeError, Sink, SliceSink, varint};
 
 /// Builds a block of properties in lent memory.
@@ -61,17 +61,17 @@ impl<'b> PropertyWriter<'b> {
 }
 
 fn write_one(id: PropertyId, value: &[u8], out: &mut SliceSink<'_>) -> Result<(), EncodeError> {
-    out.reserve(value.len().wrapping_add(1))?;
-    out.put_u8(id as u8);
-    out.put(value);
+    let mut writer = Writer::new(out.room(value.len().wrapping_add(1))?);
+    writer.put_u8(id as u8);
+    writer.put(value);
     Ok(())
 }
 
 fn write_binary(id: PropertyId, value: &[u8], out: &mut SliceSink<'_>) -> Result<(), EncodeError> {
     check_binary(value)?;
-    out.reserve(value.len().wrapping_add(3))?;
-    out.put_u8(id as u8);
-    out.put_binary(value);
+    let mut writer = Writer::new(out.room(value.len().wrapping_add(3))?);
+    writer.put_u8(id as u8);
+    writer.put_binary(value);
     Ok(())
 }
 
@@ -127,10 +127,10 @@ macro_rules! write_by_name {
             match property {
                 $(Property::$name(value) => write_value!($kind id value out),)*
                 Property::UserProperty(name, value) => {
-                    out.reserve(name.len().saturating_add(value.len()).saturating_add(5))?;
-                    out.put_u8(id as u8);
-                    out.put_binary(name.as_bytes());
-                    out.put_binary(value.as_bytes());
+                    let mut writer = Writer::new(out.room(name.len().saturating_add(value.len()).saturating_add(5))?);
+                    writer.put_u8(id as u8);
+                    writer.put_binary(name.as_bytes());
+                    writer.put_binary(value.as_bytes());
                     Ok(())
                 }
             }
