@@ -144,7 +144,7 @@ impl<'b> Framer<'b> {
             return Ok(self.start < self.end);
         }
         let Some(header) = FixedHeader::decode(self.unread())? else {
-            return Ok(false);
+            return self.not_yet();
         };
         if header.packet_len() > self.max_packet_len {
             return Err(DecodeError::PacketTooLarge);
@@ -157,9 +157,13 @@ impl<'b> Framer<'b> {
         }
         match self.publish_head(header)? {
             Some(_) => Ok(true),
-            None if self.unread().len() == self.buffer.len() => Err(DecodeError::PacketTooLarge),
-            None => Ok(false),
+            None => self.not_yet(),
         }
+    }
+
+    /// More is needed, for which a full buffer has no room.
+    fn not_yet(&self) -> Result<bool, DecodeError> {
+        if self.unread().len() == self.buffer.len() { Err(DecodeError::PacketTooLarge) } else { Ok(false) }
     }
 
     /// The next piece; `None` where nothing is [`ready`](Self::ready).

@@ -75,6 +75,7 @@ macro_rules! properties {
 
         /// A property and its value.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub enum Property<'a> {
             $($(#[$doc])* $name(value_type!($kind)),)*
             /// A name and a value that mean something to the application; may stand more than once (section
