@@ -109,16 +109,12 @@ impl<'s> Writer<'s> {
 
     #[inline(always)]
     pub(crate) fn put_varint(&mut self, value: u32) {
-        if value < 0x80 {
-            self.put_u8(value as u8);
-        } else {
-            self.put_long_varint(value);
+        let mut value = value;
+        while value >= 0x80 {
+            self.put_u8(value as u8 | 0x80);
+            value >>= 7;
         }
-    }
-
-    #[inline(never)]
-    fn put_long_varint(&mut self, value: u32) {
-        self.put(varint::write(value).get(..varint::len(value)).unwrap_or_default());
+        self.put_u8(value as u8);
     }
 
     /// A length of at most 65,535, checked before, and the bytes.

@@ -111,7 +111,7 @@ impl<'a> TopicFilter<'a> {
         Self::check(bytes, false)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn check(bytes: &'a [u8], strict: bool) -> Result<Self, StringError> {
         if bytes.is_empty() {
             return Err(StringError::EmptyFilter); // [MQTT-4.7.3-1]
@@ -278,10 +278,10 @@ const fn check_plain_filter(filter: &[u8]) -> Option<Result<(), StringError>> {
 #[inline(always)]
 const fn check_word(filter: &[u8], offset: usize, word: [u8; 8]) -> Option<Result<(), StringError>> {
     let word = u64::from_le_bytes(word);
-    if Seen::<false>::NOTHING.and(word).plain_bytes() != each(0x80) {
+    let mut wildcards = !Seen::<true>::NOTHING.and(word).plain_bytes() & each(0x80);
+    if wildcards != 0 && Seen::<false>::NOTHING.and(word).plain_bytes() != each(0x80) {
         return None;
     }
-    let mut wildcards = !Seen::<true>::NOTHING.and(word).plain_bytes() & each(0x80);
     while wildcards != 0 {
         let at = offset.wrapping_add(wildcards.trailing_zeros() as usize / 8);
         wildcards &= wildcards.wrapping_sub(1);

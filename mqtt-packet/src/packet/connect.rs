@@ -278,6 +278,7 @@ fn check_client_id(client_id: Utf8Str<'_>, clean_start: bool, version: Version) 
     if client_id.is_empty() && !may_be_empty { Err(DecodeError::ClientIdEmpty) } else { Ok(()) }
 }
 
+#[inline(always)]
 fn will<'a>(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Will<'a>, DecodeError> {
     let properties =
         if version.is_v5() { property::decode(reader, PropertyPlace::WILL)? } else { Properties::EMPTY };

@@ -166,6 +166,12 @@ impl<'a> Publish<'a> {
     /// [`EncodeError`]; nothing was written then.
     #[inline]
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+        // One branch for the version, in front of everything.
+        if version.is_v5() { self.encode_as(Version::V5, out) } else { self.encode_as(version, out) }
+    }
+
+    #[inline(always)]
+    fn encode_as(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.check(version)?;
         let body_len = self.head_len(version).saturating_add(self.payload.len());
         let mut writer = start(out, self.first_byte(), body_len)?;

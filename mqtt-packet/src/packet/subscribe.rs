@@ -2,7 +2,7 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{binary_len, framed_len, start};
+use crate::sink::{Writer, binary_len, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, QoS, Sink, TopicFilter,
     Version, property,
@@ -83,6 +83,13 @@ impl SubscribeOptions {
     /// [`DecodeError::RetainHandlingReserved`].
     #[inline]
     pub const fn from_byte(byte: u8, version: Version) -> Result<Self, DecodeError> {
+        // Nearly always only the QoS.
+        match byte {
+            0 => return Ok(Self::new(QoS::AtMostOnce)),
+            1 => return Ok(Self::new(QoS::AtLeastOnce)),
+            2 => return Ok(Self::new(QoS::ExactlyOnce)),
+            _ => {}
+        }
         let reserved = if version.is_v5() { 0xC0 } else { 0xFC };
         if byte & reserved != 0 && !matches!(version, Version::V3_1) {
             return Err(DecodeError::SubscribeOptionsReserved);
@@ -162,12 +169,43 @@ impl<'a> SubscribeFilters<'a> {
         Ok(Self(Source::Wire(bytes, version)))
     }
 
-    fn len(&self, version: Version) -> usize {
+    /// The bytes as they came, where this version writes them the same.
+    fn wire(&self, version: Version) -> Option<&'a [u8]> {
         match self.0 {
-            Source::Wire(bytes, wire) if wire == version => bytes.len(),
-            _ => self.iter().fold(0_usize, |len, entry| {
+            Source::Wire(bytes, wire) if wire == version => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn len(&self, version: Version) -> usize {
+        match self.wire(version) {
+            Some(bytes) => bytes.len(),
+            None => self.iter().fold(0_usize, |len, entry| {
                 len.saturating_add(binary_len(entry.filter.as_bytes())).saturating_add(1)
             }),
+        }
+    }
+
+    /// What [`decode`](Self::decode) would refuse.
+    fn check(&self, version: Version) -> Result<(), DecodeError> {
+        if self.wire(version).is_some() {
+            return Ok(());
+        }
+        let mut any = Err(DecodeError::NoFilters(PacketType::Subscribe));
+        for entry in self.iter() {
+            check_shared(entry.filter, entry.options, version)?;
+            any = Ok(());
+        }
+        any
+    }
+
+    fn put(&self, version: Version, writer: &mut Writer<'_>) {
+        if let Some(bytes) = self.wire(version) {
+            return writer.put(bytes);
+        }
+        for entry in self.iter() {
+            writer.put_binary(entry.filter.as_bytes());
+            writer.put_u8(entry.options.to_byte(version));
         }
     }
 }
@@ -248,7 +286,13 @@ impl<'a> Subscribe<'a> {
         } else {
             Properties::EMPTY
         };
-        Ok(Self { id, properties, filters: SubscribeFilters::decode(&mut reader, version)? })
+        // One branch for the version, in front of everything.
+        let filters = if version.is_v5() {
+            SubscribeFilters::decode(&mut reader, Version::V5)?
+        } else {
+            SubscribeFilters::decode(&mut reader, version)?
+        };
+        Ok(Self { id, properties, filters })
     }
 
     fn body_len(&self, version: Version) -> usize {
@@ -266,23 +310,11 @@ impl<'a> Subscribe<'a> {
     /// [`EncodeError`]; nothing was written then.
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         check_encode(&self.properties, PropertyPlace::of(PacketType::Subscribe), version)?;
-        let mut filters = 0_usize;
-        let mut len = 2_usize.saturating_add(properties_len(&self.properties, version));
-        for entry in self.filters {
-            check_shared(entry.filter, entry.options, version)?;
-            len = len.saturating_add(entry.filter.as_bytes().len()).saturating_add(3);
-            filters = filters.wrapping_add(1);
-        }
-        if filters == 0 {
-            return Err(DecodeError::NoFilters(PacketType::Subscribe).into());
-        }
-        let mut writer = start(out, PacketType::Subscribe.first_byte(), len)?;
+        self.filters.check(version)?;
+        let mut writer = start(out, PacketType::Subscribe.first_byte(), self.body_len(version))?;
         writer.put_u16(self.id.get());
         put_properties(&mut writer, &self.properties, version);
-        for entry in self.filters {
-            writer.put_binary(entry.filter.as_bytes());
-            writer.put_u8(entry.options.to_byte(version));
-        }
+        self.filters.put(version, &mut writer);
         Ok(())
     }
 }

@@ -240,7 +240,7 @@ impl<'a> Iterator for PropertiesIter<'a> {
             self.reader = Reader::new(core::mem::take(&mut self.tail), false);
         }
         // Never an error that matters: the blocks were validated when the value was made.
-        read::read::<false>(&mut self.reader).ok()
+        read::read(&mut self.reader)
     }
 }
 

@@ -50,13 +50,13 @@ pub(super) fn validate<'a>(
     Ok(Properties { head, tail: &[], present })
 }
 
-/// Reads one property; with `CHECK`, its value is one that it may have.
-pub(super) fn read<'a, const CHECK: bool>(reader: &mut Reader<'a>) -> Result<Property<'a>, DecodeError> {
-    let row = row(reader)?;
-    value::<CHECK>(row, reader)
+/// Reads one property of a block that was validated.
+pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
+    let row = row(reader).ok()?;
+    name(row.id, value::<false>(row, reader).ok()?)
 }
 
-#[inline]
+#[inline(always)]
 fn row(reader: &mut Reader<'_>) -> Result<&'static Row, DecodeError> {
     // The number is a Variable Byte Integer, but all that exist fit one byte.
     let number = reader.u8()?;
@@ -74,10 +74,11 @@ enum Value<'a> {
     Pair(Utf8Str<'a>, Utf8Str<'a>),
 }
 
-#[inline]
-fn value<'a, const CHECK: bool>(row: &Row, reader: &mut Reader<'a>) -> Result<Property<'a>, DecodeError> {
+/// Reads the value behind a property's number; with `CHECK`, it is one that the property may have.
+#[inline(always)]
+fn value<'a, const CHECK: bool>(row: &Row, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
     let bad_value = Err(DecodeError::PropertyValue(row.id));
-    let value = match row.kind {
+    Ok(match row.kind {
         Kind::Bool => match reader.u8()? {
             0 => Value::Bool(false),
             1 => Value::Bool(true),
@@ -100,8 +101,7 @@ fn value<'a, const CHECK: bool>(row: &Row, reader: &mut Reader<'a>) -> Result<Pr
         Kind::Topic => Value::Topic(TopicName::trusted(reader.binary()?)),
         Kind::Binary => Value::Binary(reader.binary()?),
         Kind::Pair => Value::Pair(text::<CHECK>(reader)?, text::<CHECK>(reader)?),
-    };
-    name(row.id, value).ok_or(DecodeError::PropertyNotAllowed)
+    })
 }
 
 #[inline(always)]
