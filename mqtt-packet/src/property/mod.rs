@@ -117,7 +117,7 @@ impl<'a> Properties<'a> {
     /// Moves `reader` behind one property, which is looked at no further.
     #[cfg(feature = "arbitrary")]
     pub(crate) fn skip_one(reader: &mut Reader<'a>) -> Result<(), DecodeError> {
-        read::read::<false>(reader).map(drop)
+        read::read(reader).map(drop).ok_or(DecodeError::PropertyLength)
     }
 
     /// Whether every property may stand at `place`.
