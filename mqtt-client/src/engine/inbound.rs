@@ -1,0 +1,354 @@
+//! What comes from the server: one function for each packet.
+
+use super::outbound::append_ack;
+use super::{Engine, Phase, is_v5};
+use crate::delivery::{Acknowledged, Arrival, Receiving, Sending};
+use crate::error::{ProtocolError, RequestError};
+use crate::event::{Event, Outcome, Receipt, Ticket};
+use crate::session::{Owed, ReceivedSlot, Stage, flag};
+use crate::time::Instant;
+use crate::topic_alias::Aliases;
+use mqtt_packet::{
+    Ack, AckKind, Auth, ConnAck, Delivery, Disconnect, Frame, PacketId, PacketType, Piece, PingResp,
+    Properties, PropertyId, Publish, PublishHead, QoS, ReasonCode, Role, SubAck, UnsubAck,
+};
+
+/// What becomes of a message that has arrived whole.
+enum Taken {
+    /// It is for the application.
+    Deliver(Option<Receipt>),
+    /// The application has it already.
+    Repeat,
+}
+
+impl Engine<'_> {
+    /// Takes what was received: a piece of the framer. The event borrows from it, or from the aliases.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: the connection is over, see the [contract](crate::engine).
+    pub fn handle<'rx>(
+        &mut self,
+        now: Instant,
+        piece: Piece<'rx>,
+        aliases: &'rx mut Aliases<'_>,
+    ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        self.heard(now);
+        let result = match piece {
+            Piece::Packet(frame) => self.packet(now, frame, aliases),
+            Piece::PublishStart(head) => self.message_start(head, aliases),
+            Piece::Chunk { bytes, last } => self.chunk(bytes, last),
+        };
+        match result {
+            Ok(event) => {
+                self.pump();
+                Ok(event)
+            }
+            Err(error) => {
+                self.fail(error);
+                Err(error)
+            }
+        }
+    }
+
+    fn packet<'rx>(
+        &mut self,
+        now: Instant,
+        frame: Frame<'rx>,
+        aliases: &'rx mut Aliases<'_>,
+    ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        let version = self.settings.version;
+        let packet_type = frame.packet_type();
+        match (self.phase, packet_type) {
+            (Phase::Connecting, PacketType::ConnAck) => {
+                let connack = ConnAck::decode(frame, version)?;
+                self.connack(now, connack, aliases).map(Some)
+            }
+            (Phase::Connected, PacketType::Publish) => {
+                let publish = Publish::decode(frame, version)?;
+                self.message(publish, aliases)
+            }
+            (
+                Phase::Connected,
+                PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp,
+            ) => self.ack(Ack::decode(frame, version)?),
+            (Phase::Connected, PacketType::SubAck) => {
+                let suback = SubAck::decode(frame, version)?;
+                self.check_problem_information(&suback.properties)?;
+                let codes = suback.reason_codes.iter();
+                let ticket = self.answered(suback.id, Stage::AwaitSubAck, codes)?;
+                Ok(Some(Event::Granted(ticket, suback)))
+            }
+            (Phase::Connected, PacketType::UnsubAck) => {
+                let unsuback = UnsubAck::decode(frame, version)?;
+                self.check_problem_information(&unsuback.properties)?;
+                let codes = unsuback.reason_codes.iter();
+                let ticket = self.answered(unsuback.id, Stage::AwaitUnsubAck, codes)?;
+                Ok(Some(Event::Unsubscribed(ticket, unsuback)))
+            }
+            (Phase::Connected, PacketType::PingResp) => {
+                PingResp::decode(frame, version)?;
+                self.keep_alive.answered();
+                Ok(None)
+            }
+            (Phase::Connected, PacketType::Disconnect) if is_v5(version) => {
+                let disconnect = Disconnect::decode(frame, version)?;
+                disconnect.check_sender(Role::Server, version)?;
+                self.phase = Phase::Closing;
+                self.out.close();
+                self.keep_alive.stop();
+                Ok(Some(Event::Disconnected(disconnect)))
+            }
+            (Phase::Connecting | Phase::Connected, PacketType::Auth) if is_v5(version) => {
+                self.auth_arrived(Auth::decode(frame, version)?).map(Some)
+            }
+            // What is on its way while the connection ends is of no interest.
+            (Phase::Closing, _) => Ok(None),
+            _ => Err(ProtocolError::Unexpected(packet_type)),
+        }
+    }
+
+    /// A client that asked for no problem information gets none here [MQTT-3.1.2-29].
+    fn check_problem_information(&self, properties: &Properties<'_>) -> Result<(), ProtocolError> {
+        if self.no_problem_information
+            && (properties.contains(PropertyId::ReasonString)
+                || properties.contains(PropertyId::UserProperty))
+        {
+            return Err(ProtocolError::ProblemInformation);
+        }
+        Ok(())
+    }
+
+    fn message<'rx>(
+        &mut self,
+        mut publish: Publish<'rx>,
+        aliases: &'rx mut Aliases<'_>,
+    ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        if is_v5(self.settings.version) {
+            publish.topic = aliases.resolve(&publish, self.alias_maximum)?;
+        }
+        Ok(match self.take(publish.delivery)? {
+            Taken::Deliver(receipt) => Some(Event::Message { publish, receipt }),
+            Taken::Repeat => None,
+        })
+    }
+
+    fn message_start<'rx>(
+        &mut self,
+        mut head: PublishHead<'rx>,
+        aliases: &'rx mut Aliases<'_>,
+    ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        match self.phase {
+            Phase::Connected => {}
+            Phase::Closing => return Ok(None),
+            _ => return Err(ProtocolError::Unexpected(PacketType::Publish)),
+        }
+        if is_v5(self.settings.version) {
+            head.publish.topic = aliases.resolve(&head.publish, self.alias_maximum)?;
+        }
+        let delivery = head.publish.delivery;
+        if self.arrival(delivery) == Arrival::Deliver {
+            self.incoming = Some(Some(delivery));
+            return Ok(Some(Event::MessageStart(head)));
+        }
+        // Answered at once, passed over as it comes.
+        self.take(delivery)?;
+        self.incoming = Some(None);
+        Ok(None)
+    }
+
+    fn chunk<'rx>(&mut self, bytes: &'rx [u8], last: bool) -> Result<Option<Event<'rx>>, ProtocolError> {
+        let Some(incoming) = self.incoming.filter(|_| self.phase == Phase::Connected) else {
+            return Ok(None);
+        };
+        if last {
+            self.incoming = None;
+        }
+        let Some(delivery) = incoming else {
+            return Ok(None);
+        };
+        // Only now it has arrived: a message that was cut off comes again and is no repeat.
+        let receipt = match (last, last.then(|| self.take(delivery)).transpose()?) {
+            (true, Some(Taken::Deliver(receipt))) => receipt,
+            _ => None,
+        };
+        Ok(Some(Event::Chunk { bytes, last, receipt }))
+    }
+
+    fn arrival(&self, delivery: Delivery) -> Arrival {
+        let known = delivery.id().and_then(|id| self.inbox.find(id));
+        let slot = known.and_then(|at| self.inbox.slots().get(at));
+        Receiving::arrived(slot.map(ReceivedSlot::stage), delivery.qos())
+    }
+
+    /// Takes over a message that is here whole, and sees to its acknowledgement.
+    fn take(&mut self, delivery: Delivery) -> Result<Taken, ProtocolError> {
+        let Some(id) = delivery.id() else {
+            return Ok(Taken::Deliver(None));
+        };
+        match self.arrival(delivery) {
+            Arrival::Deliver => {}
+            Arrival::Wait => return Ok(Taken::Repeat),
+            Arrival::Again => {
+                let known = self.inbox.find(id);
+                if let Some(slot) = known.and_then(|at| self.inbox.slots_mut().get_mut(at)) {
+                    if slot.owed == Owed::Nothing {
+                        slot.owed = Owed::PubRec;
+                    }
+                }
+                return Ok(Taken::Repeat);
+            }
+            Arrival::Violation => return Err(ProtocolError::PacketIdInUse),
+        }
+        if is_v5(self.settings.version) && self.inbox.len() >= self.receive_maximum {
+            return Err(ProtocolError::ReceiveMaximum); // [MQTT-3.3.4-9]
+        }
+        let manual = self.settings.manual_acknowledgement;
+        let owed = match (delivery.qos(), manual) {
+            (QoS::AtLeastOnce, true) => Owed::Accept1,
+            (QoS::AtLeastOnce, false) => {
+                // The common case takes no slot; it may not overtake an earlier one [MQTT-4.6.0-2].
+                let in_turn = self.inbox.slots().iter().all(|slot| slot.owed != Owed::PubAck);
+                let v5 = is_v5(self.settings.version);
+                if in_turn && append_ack(&mut self.out, AckKind::PubAck, id, ReasonCode::SUCCESS, v5) {
+                    return Ok(Taken::Deliver(None));
+                }
+                Owed::PubAck
+            }
+            (_, true) => Owed::Accept2,
+            (_, false) => self.accepted_exactly_once(),
+        };
+        let slot = ReceivedSlot { id: id.get(), owed, reason: 0 };
+        if !self.inbox.push(slot) {
+            return Err(ProtocolError::NoMemory); // [MQTT-4.8.0-2]
+        }
+        Ok(Taken::Deliver(manual.then_some(Receipt { delivery, connection: self.connection })))
+    }
+
+    /// What an accepted message of QoS 2 is owed.
+    const fn accepted_exactly_once(&self) -> Owed {
+        if self.settings.durable { Owed::StorePubRec } else { Owed::PubRec }
+    }
+
+    /// The application has taken a message over, or refuses it with a reason that 5.0 tells the server. The
+    /// acknowledgement leaves in the order in which the messages came, so it may wait for earlier ones.
+    ///
+    /// # Errors
+    /// [`RequestError::Stale`]: accepted before, or of an earlier connection; the server sends the message again then.
+    pub fn accept(&mut self, receipt: Receipt, reason_code: ReasonCode) -> Result<(), RequestError> {
+        let owed = match receipt.delivery.qos() {
+            QoS::AtLeastOnce => Owed::PubAck,
+            _ if reason_code.is_error() => Owed::PubRec,
+            _ => self.accepted_exactly_once(),
+        };
+        let at = receipt.packet_id().and_then(|id| self.inbox.find(id));
+        let slot = at.and_then(|at| self.inbox.slots_mut().get_mut(at));
+        let Some(slot) = slot.filter(|slot| slot.is_unaccepted() && receipt.connection == self.connection)
+        else {
+            return Err(RequestError::Stale);
+        };
+        slot.owed = owed;
+        slot.reason = reason_code.0;
+        self.pump();
+        Ok(())
+    }
+
+    fn ack<'rx>(&mut self, ack: Ack<'rx>) -> Result<Option<Event<'rx>>, ProtocolError> {
+        self.check_problem_information(&ack.properties)?;
+        if ack.kind == AckKind::PubRel {
+            return self.released(ack.id).map(|()| None);
+        }
+        let position = self.inflight.find(ack.id).filter(|&position| self.was_sent(position));
+        let stage = match position.and_then(|position| self.inflight.slot(position)) {
+            None => None,
+            Some(slot) => Some(match slot.stage {
+                Stage::AwaitPubAck => Sending::AwaitPubAck,
+                Stage::AwaitPubRec => Sending::AwaitPubRec,
+                Stage::AwaitPubComp => Sending::AwaitPubComp,
+                _ => return Err(ProtocolError::Acknowledgement),
+            }),
+        };
+        match (Sending::acknowledged(stage, ack.kind, ack.reason_code), position) {
+            (Acknowledged::Done, Some(position)) => {
+                self.finish(position, Outcome::Answered(ack.reason_code));
+                let says_more = is_v5(self.settings.version) && !ack.properties.is_empty();
+                Ok(says_more.then_some(Event::Acknowledged(Ticket::of(ack.id), ack)))
+            }
+            (Acknowledged::Release(code), None) => {
+                self.release(ack.id, code);
+                Ok(None)
+            }
+            (Acknowledged::Release(_), Some(position)) => {
+                self.received(position, ack.id);
+                Ok(None)
+            }
+            (Acknowledged::Violation, _) => Err(ProtocolError::Acknowledgement),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether anything of a request can have reached the server.
+    fn was_sent(&self, position: u16) -> bool {
+        self.inflight.slot(position).is_some_and(|slot| slot.has(flag::SENT | flag::QUEUED))
+    }
+
+    /// The receiver has the message of this slot: from now on PUBREL is what is repeated.
+    fn received(&mut self, position: u16, id: PacketId) {
+        let durable = self.settings.durable;
+        let sent = !durable && self.release(id, ReasonCode::SUCCESS);
+        let Some(slot) = self.inflight.slot_mut(position) else {
+            return;
+        };
+        if durable && slot.stage == Stage::AwaitPubRec {
+            slot.flags |= flag::UNSTORED;
+        }
+        slot.stage = Stage::AwaitPubComp;
+        slot.flags |= flag::SENT;
+        if !sent {
+            slot.flags |= flag::RELEASE;
+            self.inflight.pending = self.inflight.pending.min(position);
+        }
+    }
+
+    fn released(&mut self, id: PacketId) -> Result<(), ProtocolError> {
+        let durable = self.settings.durable;
+        let known = self.inbox.find(id);
+        let slot = known.and_then(|at| self.inbox.slots_mut().get_mut(at));
+        let stage = slot.as_ref().map(|slot| slot.stage());
+        let code = Receiving::released(stage).ok_or(ProtocolError::Acknowledgement)?;
+        match slot {
+            Some(slot) if slot.owed == Owed::Nothing => {
+                slot.owed = if durable { Owed::StorePubComp } else { Owed::PubComp };
+            }
+            // PUBREC is owed again, so PUBREL cannot be an answer to it: what it answers is an earlier one.
+            Some(slot) if slot.owed == Owed::PubRec => slot.owed = Owed::PubComp,
+            Some(_) => {}
+            None => {
+                let v5 = is_v5(self.settings.version);
+                append_ack(&mut self.out, AckKind::PubComp, id, code, v5);
+            }
+        }
+        Ok(())
+    }
+
+    /// SUBACK or UNSUBACK: one code for each filter, before 5.0 none in UNSUBACK.
+    fn answered(
+        &mut self,
+        id: PacketId,
+        stage: Stage,
+        mut codes: impl ExactSizeIterator<Item = ReasonCode>,
+    ) -> Result<Ticket, ProtocolError> {
+        let position = self.inflight.find(id);
+        let slot = position.and_then(|position| self.inflight.slot(position));
+        let (Some(position), Some(slot)) = (position, slot.filter(|slot| slot.stage == stage)) else {
+            return Err(ProtocolError::Acknowledgement);
+        };
+        let says_nothing = stage == Stage::AwaitUnsubAck && !is_v5(self.settings.version);
+        if slot.start as usize != codes.len() && !says_nothing {
+            return Err(ProtocolError::ReasonCodeCount);
+        }
+        let first = codes.next().unwrap_or(ReasonCode::SUCCESS);
+        let code = if first.is_error() { first } else { codes.find(|code| code.is_error()).unwrap_or(first) };
+        self.inflight.finish(position, Outcome::Answered(code));
+        Ok(Ticket::of(id))
+    }
+}

@@ -1,0 +1,109 @@
+//! Deadlines: CONNACK, the next PINGREQ, PINGRESP (3.1.1 and 5.0 section 3.1.2.10).
+//!
+//! PINGREQ is due when nothing was sent for most of the Keep Alive, and also when nothing was heard for as long: who
+//! only sends would not notice a half-open connection otherwise. After it, anything that is heard keeps the connection
+//! alive, and so does progress in writing what stands in front of it.
+
+use crate::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeepAlive {
+    last_sent: Instant,
+    last_heard: Instant,
+    /// When the answer that is awaited must be there.
+    deadline: Instant,
+    /// How long silence may last; zero for ever.
+    interval: Duration,
+    /// Where in the stream PINGREQ ends.
+    ping_end: u32,
+    awaits_answer: bool,
+}
+
+/// What a deadline that has passed means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Ping,
+    /// The awaited answer did not come.
+    NoAnswer,
+}
+
+impl KeepAlive {
+    /// From now on an answer is awaited: CONNACK, or that the rest is written.
+    pub(crate) fn await_answer(&mut self, now: Instant, timeout: Duration) {
+        self.last_sent = now;
+        self.last_heard = now;
+        self.awaits_answer = true;
+        self.deadline = now.after(timeout);
+    }
+
+    /// The connection is open: a Keep Alive of so many seconds counts.
+    pub(crate) fn start(&mut self, now: Instant, seconds: u16) {
+        let seconds = u32::from(seconds);
+        // An eighth earlier, as the packet must have been sent by then [MQTT-3.1.2-23 of 3.1.1, MQTT-3.1.2-20 of 5.0].
+        self.interval = Duration::from_millis(seconds.wrapping_mul(1000 - 125));
+        self.last_heard = now;
+        self.awaits_answer = false;
+    }
+
+    /// PINGREQ is on its way, up to `end` in the stream.
+    pub(crate) fn pinged(&mut self, now: Instant, timeout: Duration, end: u32) {
+        self.awaits_answer = true;
+        self.ping_end = end;
+        self.deadline = now.after(timeout);
+    }
+
+    /// PINGRESP came.
+    pub(crate) fn answered(&mut self) {
+        self.awaits_answer = false;
+    }
+
+    /// Bytes came.
+    pub(crate) fn heard(&mut self, now: Instant, timeout: Duration) {
+        self.last_heard = now;
+        if self.interval != Duration::ZERO {
+            self.deadline = now.after(timeout);
+        }
+    }
+
+    /// Bytes went, up to `written` in the stream.
+    pub(crate) fn sent(&mut self, now: Instant, timeout: Duration, written: u32) {
+        self.last_sent = now;
+        let ping_is_behind = self.ping_end.wrapping_sub(written).wrapping_sub(1) <= Duration::MAX.as_millis();
+        if self.awaits_answer && ping_is_behind && self.interval != Duration::ZERO {
+            self.deadline = now.after(timeout);
+        }
+    }
+
+    /// Not the peer's fault: it gets more time.
+    pub(crate) fn extend(&mut self, now: Instant, timeout: Duration) {
+        self.deadline = now.after(timeout);
+    }
+
+    pub(crate) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        if self.awaits_answer {
+            Some(self.deadline)
+        } else if self.interval == Duration::ZERO {
+            None
+        } else {
+            Some(self.last_sent.earlier(self.last_heard).after(self.interval))
+        }
+    }
+
+    pub(crate) fn due(&self, now: Instant) -> Due {
+        match self.next() {
+            Some(next) if now.is_at_or_after(next) => {
+                if self.awaits_answer {
+                    Due::NoAnswer
+                } else {
+                    Due::Ping
+                }
+            }
+            _ => Due::Nothing,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The engine: one MQTT session and its connection, without I/O, clock, allocator or wait.
+//!
+//! # How to drive it
+//!
+//! Bytes and time go in; bytes, events and a deadline come out. The contract of a shell:
+//!
+//! 1. **Connect** a transport, [reset](crate::Framer::reset) the framer, and call [`Engine::connect`].
+//! 2. **One input at a time**: a request ([`publish`](Engine::publish), [`subscribe`](Engine::subscribe), ..), a piece
+//!    of what was received ([`handle`](Engine::handle)), a deadline that has passed
+//!    ([`handle_timeout`](Engine::handle_timeout)), or the end of the connection
+//!    ([`handle_closed`](Engine::handle_closed)). Call [`heard`](Engine::heard) whenever bytes arrive, also where they
+//!    do not make a whole piece yet.
+//! 3. **After each input** drain [`poll_completion`](Engine::poll_completion), and with a store
+//!    [`poll_change`](Engine::poll_change). Write [`transmit`](Engine::transmit) and report what was written with
+//!    [`transmitted`](Engine::transmitted), until it is empty or the transport would block; a shell that has more input
+//!    at hand may handle that first, and write once. Drain completions after `transmitted`, too.
+//! 4. Then **sleep** until bytes arrive, the transport can be written again, a request is made, or
+//!    [`next_timeout`](Engine::next_timeout). A shell whose write would block goes on reading, as long as
+//!    [`can_receive`](Engine::can_receive): everything that is received may need an answer.
+//! 5. Where [`wants_close`](Engine::wants_close) says so, **close** the transport and call `handle_closed`. After an
+//!    error of `handle` or `handle_timeout`, write what `transmit` still has (in 5.0 a DISCONNECT that says why), at
+//!    most once and without waiting, then do the same.
+//!
+//! Partial writes, cancelled writes and reads in any pieces do no harm. Back-pressure is a value,
+//! [`RequestError::Busy`](crate::RequestError::Busy): ask again after the next input or write. A request that was taken ends exactly once, with an
+//! [`Outcome`] for its [`Ticket`].
+//!
+//! ```
+//! use mqtt_client::{Aliases, ConnectOptions, Engine, Event, Framer, Instant, Settings, Storage, Version};
+//!
+//! let mut storage = Storage::<4, 512, 128>::new();
+//! let mut engine = Engine::new(storage.lend(), Settings::new(Version::V3_1_1));
+//! let mut receive = [0; 128];
+//! let mut framer = Framer::new(&mut receive, Version::V3_1_1);
+//! let mut aliases = Aliases::none();
+//! let now = Instant::from_millis(0);
+//!
+//! engine.connect(now, &ConnectOptions::new("thermometer-1".try_into().unwrap())).unwrap();
+//! // The transport takes all of CONNECT ..
+//! let n = engine.transmit().len();
+//! engine.transmitted(now, n);
+//! // .. and brings CONNACK.
+//! framer.spare()[..4].copy_from_slice(&[0x20, 0x02, 0x00, 0x00]);
+//! framer.filled(4);
+//! while framer.ready().unwrap() {
+//!     let Some(piece) = framer.next() else { break };
+//!     let event = engine.handle(now, piece, &mut aliases).unwrap();
+//!     assert!(matches!(event, Some(Event::Connected(_))));
+//! }
+//! assert_eq!(engine.next_timeout(), Some(Instant::from_millis(52_500)));
+//! ```
+
+mod handshake;
+mod inbound;
+mod keep_alive;
+mod outbound;
+mod outbox;
+mod storage;
+
+use crate::error::ProtocolError;
+use crate::event::{Loss, Outcome, Ticket};
+use crate::limits::Limits;
+use crate::memory::Memory;
+use crate::options::Settings;
+use crate::session::{InFlight, Inbox, Owed, Stage, flag};
+use crate::time::{Duration, Instant};
+use crate::topic_alias::Aliases;
+use keep_alive::{Due, KeepAlive};
+use mqtt_packet::{DecodeError, Delivery, Disconnect, PingReq, ReasonCode, Version};
+use outbox::{ACK_LEN, Outbox, Source};
+pub use storage::{Change, Key};
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Disconnected,
+    /// CONNECT is on its way, CONNACK is awaited.
+    Connecting,
+    Connected,
+    /// Nothing more is said or heard; what is left is transmitted, then the transport is closed.
+    Closing,
+}
+
+/// A session and its connection. The [module](self) tells how to drive it.
+#[derive(Debug)]
+pub struct Engine<'b> {
+    out: Outbox<'b>,
+    inflight: InFlight<'b>,
+    inbox: Inbox<'b>,
+    /// Aliases towards the server.
+    aliases: Aliases<'b>,
+    limits: Limits,
+    settings: Settings,
+    keep_alive: KeepAlive,
+    /// The Authentication Method of the connection, as a hash; 0 for none.
+    method: u32,
+    /// The message whose payload comes in chunks; `None` in it for a repeat that is passed over.
+    incoming: Option<Option<Delivery>>,
+    /// Messages of QoS 1 and 2 that were sent on this connection and are not acknowledged.
+    unacknowledged: u16,
+    /// The Receive Maximum and the Topic Alias Maximum that the server was told.
+    receive_maximum: u16,
+    alias_maximum: u16,
+    /// Which connection this is, so that receipts of earlier ones are known.
+    connection: u16,
+    phase: Phase,
+    /// Whether there is a session that the server may resume.
+    has_session: bool,
+    clean_start: bool,
+    /// Whether CONNECT asked for no Reason Strings and User Properties.
+    no_problem_information: bool,
+}
+
+impl<'b> Engine<'b> {
+    /// An engine without a session, in lent memory.
+    pub fn new(memory: Memory<'b>, settings: Settings) -> Self {
+        let maximum = u16::try_from(memory.aliases.len() / ALIAS_LEN).unwrap_or(u16::MAX);
+        Self {
+            out: Outbox::new(memory.transmit),
+            inflight: InFlight::new(memory.send, memory.messages),
+            inbox: Inbox::new(memory.received),
+            aliases: Aliases::new(memory.aliases, maximum),
+            limits: Limits::new(0, 0),
+            settings,
+            keep_alive: KeepAlive::default(),
+            method: 0,
+            incoming: None,
+            unacknowledged: 0,
+            receive_maximum: 0,
+            alias_maximum: 0,
+            connection: 0,
+            phase: Phase::Disconnected,
+            has_session: false,
+            clean_start: true,
+            no_problem_information: false,
+        }
+    }
+
+    /// The version that is spoken.
+    pub const fn version(&self) -> Version {
+        self.settings.version
+    }
+
+    /// Whether the connection is open: CONNACK came, and nothing has ended it since.
+    pub const fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected)
+    }
+
+    /// Whether there is no connection, not even one that begins or ends.
+    pub const fn is_disconnected(&self) -> bool {
+        matches!(self.phase, Phase::Disconnected)
+    }
+
+    /// What the server of this connection takes.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether nothing is in flight and nothing waits to be transmitted.
+    pub const fn is_idle(&self) -> bool {
+        self.inflight.count() == 0 && self.out.is_empty()
+    }
+
+    /// Whether the shell is to close the transport and call [`handle_closed`](Self::handle_closed): everything was
+    /// said, or an error ended the connection and its last words are transmitted.
+    pub const fn wants_close(&self) -> bool {
+        matches!(self.phase, Phase::Closing) && self.out.is_empty()
+    }
+
+    /// Whether there is room for the acknowledgement that a received packet may need. If not, the shell does not read
+    /// before something was transmitted, or accepted by hand.
+    pub fn can_receive(&self) -> bool {
+        self.out.room() >= ACK_LEN && !self.waits_for_application()
+    }
+
+    /// Whether all memory for received messages is taken by messages that the application has not accepted.
+    fn waits_for_application(&self) -> bool {
+        let slots = self.inbox.slots();
+        self.settings.manual_acknowledgement
+            && slots.len() >= usize::from(self.inbox.capacity())
+            && slots.iter().any(|slot| slot.is_unaccepted())
+    }
+
+    /// Bytes to be written to the transport; empty where there is nothing to write now.
+    pub fn transmit(&mut self) -> &[u8] {
+        match self.out.next() {
+            Ok(part) => part,
+            Err((Source::Messages(start), len)) => self.inflight.bytes(start, len),
+            Err((Source::Application, _)) => &[],
+        }
+    }
+
+    /// The transport took the first `n` bytes of [`transmit`](Self::transmit).
+    pub fn transmitted(&mut self, now: Instant, n: usize) {
+        if n == 0 {
+            return;
+        }
+        let long_ended = self.out.advance(n);
+        let timeout = self.settings.response_timeout;
+        self.keep_alive.sent(now, timeout, self.out.written());
+        if long_ended {
+            self.unpin();
+        }
+        self.pump();
+    }
+
+    /// Nothing is transmitted from the messages any more.
+    fn unpin(&mut self) {
+        for position in 0..self.inflight.count() {
+            if let Some(slot) = self.inflight.slot_mut(position) {
+                slot.flags &= !flag::PINNED;
+            }
+        }
+        self.inflight.free_front();
+    }
+
+    /// What became of a request: each ticket ends once. To be drained after every input.
+    pub fn poll_completion(&mut self) -> Option<(Ticket, Outcome)> {
+        if let Some((id, outcome)) = self.inflight.poll_done() {
+            return Some((Ticket::of(id), outcome));
+        }
+        self.out.poll_done()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest; `None` for never.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.keep_alive.next()
+    }
+
+    /// Bytes arrived, though they may not make a whole packet yet: the server lives.
+    pub fn heard(&mut self, now: Instant) {
+        if self.phase == Phase::Connected {
+            self.keep_alive.heard(now, self.settings.response_timeout);
+        }
+    }
+
+    /// Time has passed: sends PINGREQ where it is due. Called too early it does nothing.
+    ///
+    /// # Errors
+    /// [`ProtocolError::ConnectTimeout`] and [`ProtocolError::KeepAlive`]: the server did not answer in time.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        match self.keep_alive.due(now) {
+            Due::Nothing => Ok(()),
+            Due::Ping => {
+                // Without room the peer takes nothing, which the deadline will show.
+                let _ = self.out.append(0, |out| PingReq.encode(Version::V3_1_1, out));
+                let end = self.out.position();
+                self.keep_alive.pinged(now, self.settings.response_timeout, end);
+                Ok(())
+            }
+            Due::NoAnswer => self.no_answer(now),
+        }
+    }
+
+    fn no_answer(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        let error = match self.phase {
+            Phase::Connecting => ProtocolError::ConnectTimeout,
+            Phase::Connected if self.waits_for_application() => {
+                self.keep_alive.extend(now, self.settings.response_timeout);
+                return Ok(());
+            }
+            Phase::Connected => ProtocolError::KeepAlive,
+            // The last words are not taken.
+            _ => {
+                self.out.close();
+                self.keep_alive.stop();
+                return Ok(());
+            }
+        };
+        self.fail(error);
+        Err(error)
+    }
+
+    /// What was received is not MQTT: the framer found `error`. Ends the connection as an error of
+    /// [`handle`](Self::handle) does.
+    pub fn handle_malformed(&mut self, error: DecodeError) -> ProtocolError {
+        let error = ProtocolError::Decode(error);
+        self.fail(error);
+        error
+    }
+
+    /// The connection is over for the peer's sake: tells it why, where the version can [U5-4.13.1-1].
+    fn fail(&mut self, error: ProtocolError) {
+        if matches!(self.phase, Phase::Connecting | Phase::Connected) {
+            self.leave(error.reason_code());
+        }
+    }
+
+    /// Says a last word where the version has one for it, and nothing after it [MQTT-3.14.4-2].
+    fn leave(&mut self, reason_code: ReasonCode) {
+        self.phase = Phase::Closing;
+        self.keep_alive.stop();
+        if is_v5(self.settings.version) {
+            let _ = self.out.append(0, |out| Disconnect::new(reason_code).encode(Version::V5, out));
+        }
+    }
+
+    /// The transport is gone, whoever closed it. What belongs to the connection ends; the session stays if it is one
+    /// that outlives connections.
+    pub fn handle_closed(&mut self) {
+        for position in 0..self.inflight.count() {
+            let Some(slot) = self.inflight.slot_mut(position) else {
+                break;
+            };
+            if slot.has(flag::QUEUED) && slot.stage.is_publish() && !self.out.is_unsent(slot.at) {
+                slot.flags |= flag::SENT;
+            }
+            slot.flags &= !(flag::QUEUED | flag::PINNED | flag::RELEASE);
+            if matches!(slot.stage, Stage::AwaitSubAck | Stage::AwaitUnsubAck) {
+                self.inflight.finish(position, Outcome::Lost(Loss::Closed));
+            }
+        }
+        self.out.close();
+        self.inflight.free_front();
+        // What was not accepted, the server sends again; so the application is asked again.
+        self.inbox.retain(|slot| {
+            match slot.owed {
+                Owed::PubRec => slot.owed = Owed::Nothing,
+                Owed::StorePubComp => slot.owed = Owed::StoreForget,
+                Owed::SyncPubComp => slot.owed = Owed::Forgotten,
+                _ => {}
+            }
+            !matches!(slot.owed, Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp)
+        });
+        if self.has_session && self.limits.session_expiry_interval == 0 {
+            self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
+        }
+        self.aliases.clear();
+        self.keep_alive.stop();
+        self.incoming = None;
+        self.phase = Phase::Disconnected;
+        self.connection = self.connection.wrapping_add(1);
+    }
+
+    /// Forgets everything that the session consisted of. Messages of which no byte was sent are none of it: they stay
+    /// and are sent in the next session.
+    fn end_session(&mut self) {
+        self.has_session = false;
+        for position in 0..self.inflight.count() {
+            let Some(slot) = self.inflight.slot(position) else {
+                break;
+            };
+            let was_sent = slot.stage.is_publish() && slot.has(flag::SENT);
+            if was_sent || slot.stage == Stage::AwaitPubComp {
+                self.finish(position, Outcome::Lost(Loss::SessionLost));
+            }
+        }
+        let durable = self.settings.durable;
+        self.inbox.retain(|slot| {
+            slot.owed = Owed::StoreForget;
+            durable
+        });
+    }
+
+    /// Ends a request, and frees its place in the quota.
+    fn finish(&mut self, position: u16, outcome: Outcome) {
+        if let Some(slot) = self.inflight.slot(position) {
+            let counts =
+                slot.has(flag::QUEUED) && !matches!(slot.stage, Stage::AwaitSubAck | Stage::AwaitUnsubAck);
+            self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(counts));
+        }
+        self.inflight.finish(position, outcome);
+    }
+}
+
+/// How much memory is lent for each alias towards the server: room for a topic of 62 bytes.
+const ALIAS_LEN: usize = 64;
+
+/// Whether this is 5.0; a constant without the feature, so that everything behind it falls out at link time.
+const fn is_v5(version: Version) -> bool {
+    cfg!(feature = "v5") && matches!(version, Version::V5)
+}
+
+/// A name in four bytes, to compare it with later; never 0.
+fn hash(name: &[u8]) -> u32 {
+    let hash =
+        name.iter().fold(0x811C_9DC5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash.max(1)
+}
+
+/// The time that remains of `Duration::MAX` is no time to wait for.
+const _: () = assert!(Duration::MAX.as_millis() > u16::MAX as u32 * 1000);

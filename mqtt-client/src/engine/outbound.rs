@@ -1,0 +1,474 @@
+//! Requests, and what is sent of them: now, or when memory, quota and session allow.
+//!
+//! Messages of QoS 1 and 2 go through one door: they are encoded into the memory for messages, and [`Engine::pump`] moves
+//! them from there to the network in their order, at first and when a session is resumed alike. So a replay is as
+//! resumable and as paced as anything else.
+
+use super::outbox::{ACK_LEN, RESERVE, Source};
+use super::{Engine, Phase, is_v5};
+use crate::error::RequestError;
+use crate::event::{Loss, Outcome, Ticket};
+use crate::message::Message;
+use crate::session::{Owed, SendSlot, Stage, flag};
+use crate::time::Instant;
+use mqtt_packet::{
+    AckKind, DecodeError, Delivery, Disconnect, EncodeError, Filters, Frame, PacketId, PacketType,
+    Properties, PropertyId, PropertyPlace, Publish, QoS, ReasonCode, Role, SliceSink, Subscribe,
+    SubscribeFilter, SubscribeFilters, TopicFilter, TopicName, Unsubscribe,
+};
+
+impl Engine<'_> {
+    /// Takes a message to be published.
+    ///
+    /// At QoS 0 it is queued for transmission, on an open connection only. At QoS 1 and 2 it is kept until it is
+    /// acknowledged, also without a connection, and sent as soon as the server's Receive Maximum allows.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] where memory is free again later, [`RequestError::NoRoom`] where it never suffices;
+    /// [`RequestError::NotConnected`] at QoS 0; what the server of this connection does not take
+    /// ([`RequestError::TooLarge`], [`RequestError::QosNotSupported`], [`RequestError::RetainNotSupported`]);
+    /// [`RequestError::Encode`].
+    pub fn publish(&mut self, message: &Message<'_>) -> Result<Ticket, RequestError> {
+        let mut publish = Publish {
+            retain: message.retain,
+            delivery: Delivery::AtMostOnce,
+            topic: message.topic,
+            properties: message.properties,
+            payload: message.payload,
+        };
+        let version = self.settings.version;
+        if is_v5(version) {
+            if publish.properties.contains(PropertyId::TopicAlias) {
+                return Err(EncodeError::Rule(DecodeError::PropertyNotAllowed).into());
+            }
+            // [MQTT-3.3.4-6]
+            publish.check_sender(Role::Client).map_err(EncodeError::Rule)?;
+        }
+        if message.qos == QoS::AtMostOnce {
+            return self.publish_at_most_once(publish);
+        }
+        let id = self.inflight.next_id()?;
+        publish.delivery = Delivery::new(message.qos, Some(id)).unwrap_or_default();
+        let len = publish.encoded_len(version);
+        if self.phase == Phase::Connected {
+            self.check_limits(&publish, len)?;
+        }
+        let start = self.inflight.reserve(len)?;
+        publish.encode(version, &mut SliceSink::new(self.inflight.space(start, len)))?;
+        self.keep(publish.delivery, start, len, 0);
+        self.pump();
+        Ok(Ticket::of(id))
+    }
+
+    /// Takes a slot for a message that was encoded at `start`.
+    fn keep(&mut self, delivery: Delivery, start: u32, len: usize, flags: u8) {
+        let stage = match delivery {
+            Delivery::ExactlyOnce { .. } => Stage::AwaitPubRec,
+            _ => Stage::AwaitPubAck,
+        };
+        let unstored = if self.settings.durable { flag::UNSTORED } else { 0 };
+        let slot = SendSlot {
+            start,
+            at: 0,
+            id: delivery.id().map_or(0, PacketId::get),
+            stage,
+            flags: flags | unstored,
+        };
+        self.inflight.push(slot, Some(start.wrapping_add(len as u32)));
+    }
+
+    fn publish_at_most_once(&mut self, publish: Publish<'_>) -> Result<Ticket, RequestError> {
+        let version = self.settings.version;
+        if self.phase != Phase::Connected {
+            return Err(RequestError::NotConnected);
+        }
+        let len = publish.encoded_len(version);
+        self.check_limits(&publish, len)?;
+        if !self.out.can_give_out() {
+            return Err(RequestError::Busy);
+        }
+        let mut block = [0; ALIAS_PROPERTY_LEN];
+        let publish = self.with_alias(publish, &mut block);
+        self.append_request(|out| publish.encode(version, out))?;
+        Ok(self.out.give_out())
+    }
+
+    /// What the server of this connection does not take.
+    fn check_limits(&self, publish: &Publish<'_>, len: usize) -> Result<(), RequestError> {
+        if !is_v5(self.settings.version) {
+            return Ok(());
+        }
+        let limits = &self.limits;
+        if publish.delivery.qos() > limits.maximum_qos {
+            return Err(RequestError::QosNotSupported);
+        }
+        if publish.retain && !limits.retain_available {
+            return Err(RequestError::RetainNotSupported);
+        }
+        self.check_size(len)
+    }
+
+    /// [MQTT-3.2.2-15]
+    fn check_size(&self, len: usize) -> Result<(), RequestError> {
+        if len > self.limits.maximum_packet_size as usize {
+            return Err(RequestError::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// Appends a request to what is to be transmitted.
+    fn append_request(
+        &mut self,
+        encode: impl FnOnce(&mut SliceSink<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), RequestError> {
+        let empty = self.out.is_empty();
+        self.out.append(RESERVE, encode).map_err(|error| match error {
+            EncodeError::NoRoom if !empty => RequestError::Busy,
+            other => other.into(),
+        })
+    }
+
+    /// Asks for subscriptions, each with its options; `properties` may have a Subscription Identifier and user
+    /// properties, and are ignored before 5.0.
+    ///
+    /// # Errors
+    /// [`RequestError::NotConnected`], [`RequestError::Busy`], [`RequestError::NoRoom`]; what the server of this
+    /// connection does not take ([`RequestError::WildcardNotSupported`], [`RequestError::SharedNotSupported`],
+    /// [`RequestError::SubscriptionIdNotSupported`], [`RequestError::TooLarge`]); [`RequestError::Encode`].
+    pub fn subscribe(
+        &mut self,
+        filters: &[SubscribeFilter<'_>],
+        properties: Properties<'_>,
+    ) -> Result<Ticket, RequestError> {
+        let version = self.settings.version;
+        let id = self.next_request()?;
+        let subscribe = Subscribe { id, properties, filters: SubscribeFilters::new(filters) };
+        if is_v5(version) {
+            self.check_size(subscribe.encoded_len(version))?;
+            if properties.contains(PropertyId::SubscriptionIdentifier)
+                && !self.limits.subscription_identifiers_available
+            {
+                return Err(RequestError::SubscriptionIdNotSupported);
+            }
+            for entry in filters {
+                self.check_filter(entry.filter)?;
+            }
+        }
+        self.append_request(|out| subscribe.encode(version, out))?;
+        Ok(self.await_answer(id, filters.len(), Stage::AwaitSubAck))
+    }
+
+    fn check_filter(&self, filter: TopicFilter<'_>) -> Result<(), RequestError> {
+        let shared = filter.as_bytes().starts_with(b"$share/");
+        if shared && !self.limits.shared_subscription_available {
+            return Err(RequestError::SharedNotSupported);
+        }
+        if !self.limits.wildcard_subscription_available && filter.has_wildcard() {
+            return Err(RequestError::WildcardNotSupported);
+        }
+        Ok(())
+    }
+
+    /// Asks for the end of subscriptions, each filter exactly as it was subscribed.
+    ///
+    /// # Errors
+    /// [`RequestError::NotConnected`], [`RequestError::Busy`], [`RequestError::NoRoom`], [`RequestError::TooLarge`],
+    /// [`RequestError::Encode`].
+    pub fn unsubscribe(
+        &mut self,
+        filters: &[TopicFilter<'_>],
+        properties: Properties<'_>,
+    ) -> Result<Ticket, RequestError> {
+        let version = self.settings.version;
+        let id = self.next_request()?;
+        let unsubscribe = Unsubscribe { id, properties, filters: Filters::new(filters) };
+        self.check_size(unsubscribe.encoded_len(version))?;
+        self.append_request(|out| unsubscribe.encode(version, out))?;
+        Ok(self.await_answer(id, filters.len(), Stage::AwaitUnsubAck))
+    }
+
+    fn next_request(&self) -> Result<PacketId, RequestError> {
+        if self.phase != Phase::Connected {
+            return Err(RequestError::NotConnected);
+        }
+        self.inflight.next_id()
+    }
+
+    fn await_answer(&mut self, id: PacketId, filters: usize, stage: Stage) -> Ticket {
+        let slot =
+            SendSlot { start: filters as u32, id: id.get(), stage, flags: flag::QUEUED, ..SendSlot::EMPTY };
+        self.inflight.push(slot, None);
+        Ticket::of(id)
+    }
+
+    /// Leaves: DISCONNECT behind everything that is queued for transmission, and nothing after it [MQTT-3.14.4-2]. The
+    /// server drops the will, except at [`ReasonCode::DISCONNECT_WITH_WILL_MESSAGE`]. Reason and properties are for 5.0;
+    /// before, DISCONNECT says nothing.
+    ///
+    /// # Errors
+    /// [`RequestError::NotConnected`], [`RequestError::SessionExpiry`], [`RequestError::NoRoom`],
+    /// [`RequestError::Busy`], [`RequestError::Encode`].
+    pub fn disconnect(
+        &mut self,
+        now: Instant,
+        reason_code: ReasonCode,
+        properties: Properties<'_>,
+    ) -> Result<(), RequestError> {
+        let version = self.settings.version;
+        if self.phase != Phase::Connected {
+            return Err(RequestError::NotConnected);
+        }
+        let mut disconnect = Disconnect { reason_code, properties };
+        if is_v5(version) {
+            disconnect.check_sender(Role::Client, version).map_err(EncodeError::Rule)?;
+            if let Some(interval) = properties.session_expiry_interval() {
+                if interval > 0 && self.limits.session_expiry_interval == 0 {
+                    return Err(RequestError::SessionExpiry); // [MQTT-3.14.2-1 of 5.0]
+                }
+                self.limits.session_expiry_interval = interval;
+            }
+        } else {
+            disconnect = Disconnect::default();
+        }
+        let empty = self.out.is_empty();
+        match self.out.append(0, |out| disconnect.encode(version, out)) {
+            Err(EncodeError::NoRoom) if !empty => return Err(RequestError::Busy),
+            result => result?,
+        }
+        self.phase = Phase::Closing;
+        self.keep_alive.await_answer(now, self.settings.response_timeout);
+        Ok(())
+    }
+
+    /// Moves to the network what may go: acknowledgements first, then messages in their order.
+    pub(super) fn pump(&mut self) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        self.acknowledge();
+        while let Some(&slot) = self.inflight.slot(self.inflight.pending) {
+            if !self.resume(self.inflight.pending, slot) {
+                return;
+            }
+            self.inflight.pending = self.inflight.pending.wrapping_add(1);
+        }
+    }
+
+    /// Sends the acknowledgements that are owed, in the order of the messages.
+    fn acknowledge(&mut self) {
+        let Self { inbox, out, settings, .. } = self;
+        let mut blocked = false;
+        inbox.retain(|slot| {
+            let kind = match slot.owed {
+                Owed::PubAck => AckKind::PubAck,
+                Owed::PubRec => AckKind::PubRec,
+                Owed::PubComp => AckKind::PubComp,
+                Owed::Accept1 | Owed::Accept2 => {
+                    blocked = true;
+                    return true;
+                }
+                _ => return true,
+            };
+            let waits = blocked && kind != AckKind::PubComp;
+            let Some(id) = PacketId::new(slot.id) else {
+                return false;
+            };
+            let code = ReasonCode(slot.reason);
+            if waits || !append_ack(out, kind, id, code, is_v5(settings.version)) {
+                blocked = true;
+                return true;
+            }
+            slot.owed = Owed::Nothing;
+            // After a refusal the identifier is free [MQTT-4.3.3-9].
+            kind == AckKind::PubRec && !code.is_error()
+        });
+    }
+
+    /// Queues what a slot wants to have sent; false where it has to wait.
+    fn resume(&mut self, position: u16, slot: SendSlot) -> bool {
+        let unsafe_yet = slot.has(flag::UNSTORED | flag::UNSYNCED);
+        match slot.stage {
+            Stage::AwaitPubComp if slot.has(flag::RELEASE) || !slot.has(flag::QUEUED) => {
+                let id = PacketId::new(slot.id).unwrap_or(PacketId::MIN);
+                if unsafe_yet || !self.release(id, ReasonCode::SUCCESS) {
+                    return false;
+                }
+            }
+            Stage::AwaitPubAck | Stage::AwaitPubRec if !slot.has(flag::QUEUED) => {
+                if unsafe_yet || self.unacknowledged >= self.limits.receive_maximum {
+                    return false; // [MQTT-3.3.4-7]
+                }
+                let position_in_stream = self.out.position();
+                match self.send_message(&slot) {
+                    Ok(pinned) => self.note_sent(position, position_in_stream, pinned),
+                    Err(None) => return false,
+                    Err(Some(loss)) => {
+                        self.finish(position, Outcome::Lost(loss));
+                        return true;
+                    }
+                }
+            }
+            _ => return true,
+        }
+        if !slot.has(flag::QUEUED) {
+            self.unacknowledged = self.unacknowledged.saturating_add(1);
+        }
+        if let Some(slot) = self.inflight.slot_mut(position) {
+            slot.flags = slot.flags & !flag::RELEASE | flag::QUEUED;
+        }
+        true
+    }
+
+    fn note_sent(&mut self, position: u16, position_in_stream: u32, pinned: bool) {
+        if let Some(slot) = self.inflight.slot_mut(position) {
+            slot.at = position_in_stream;
+            if pinned {
+                slot.flags |= flag::PINNED;
+            }
+        }
+    }
+
+    /// PUBREL; false where there is no room.
+    pub(super) fn release(&mut self, id: PacketId, code: ReasonCode) -> bool {
+        append_ack(&mut self.out, AckKind::PubRel, id, code, is_v5(self.settings.version))
+    }
+
+    /// Queues the PUBLISH of a slot: a copy where it fits, else its front, and the rest from where it lies (`true`).
+    ///
+    /// # Errors
+    /// `None` where it has to wait, else why it cannot be sent on this connection.
+    fn send_message(&mut self, slot: &SendSlot) -> Result<bool, Option<Loss>> {
+        if slot.has(flag::STREAMED) {
+            return Err(None);
+        }
+        if is_v5(self.settings.version) {
+            self.check_record(slot).map_err(Some)?;
+        }
+        if slot.has(flag::SENT) {
+            self.inflight.set_dup(slot.start); // [MQTT-3.3.1-1]
+        }
+        if is_v5(self.settings.version) && self.limits.topic_alias_maximum > 0 && self.aliases.maximum() > 0 {
+            if let Some(result) = self.send_with_alias(slot) {
+                return result;
+            }
+        }
+        let Self { inflight, out, .. } = self;
+        let record = inflight.record(slot);
+        if out.append_bytes(RESERVE, record) {
+            return Ok(false);
+        }
+        if out.has_long() || record.len() <= out.capacity().saturating_sub(RESERVE) {
+            return Err(None);
+        }
+        out.put_long(Source::Messages(slot.start), record.len() as u32);
+        Ok(true)
+    }
+
+    /// Whether the server of this connection takes a message that was encoded before.
+    fn check_record(&self, slot: &SendSlot) -> Result<(), Loss> {
+        let record = self.inflight.record(slot);
+        if record.len() > self.limits.maximum_packet_size as usize {
+            return Err(Loss::TooLarge);
+        }
+        let flags = record.first().copied().unwrap_or_default();
+        if flags >> 1 & 3 > self.limits.maximum_qos as u8 {
+            return Err(Loss::QosNotSupported);
+        }
+        if flags & 1 != 0 && !self.limits.retain_available {
+            return Err(Loss::RetainNotSupported);
+        }
+        Ok(())
+    }
+
+    /// The same message with a Topic Alias; `None` where it goes without.
+    fn send_with_alias(&mut self, slot: &SendSlot) -> Option<Result<bool, Option<Loss>>> {
+        let version = self.settings.version;
+        let Self { inflight, out, aliases, limits, .. } = self;
+        let record = inflight.record(slot);
+        let (frame, _) = Frame::split(record).ok()??;
+        let publish = Publish::decode(frame, version).ok()?;
+        let payload = publish.payload;
+        let payload_at = record.len().wrapping_sub(payload.len()) as u32;
+        // Not knowing yet whether it will fit, nothing may be assigned.
+        let most = record.len().saturating_add(ALIAS_PROPERTY_LEN + 1);
+        let fits = most.saturating_add(RESERVE) <= out.room();
+        let front_fits = most.wrapping_sub(payload.len()).saturating_add(RESERVE) <= out.room();
+        if !fits && (!front_fits || out.has_long() || most.saturating_add(RESERVE) <= out.capacity()) {
+            return Some(Err(None));
+        }
+        let mut block = [0; ALIAS_PROPERTY_LEN];
+        let publish = alias(aliases, limits, publish, most, &mut block)?;
+        let result = out.append(RESERVE, |out| publish.encode_head(payload.len() as u32, version, out));
+        if result.is_err() {
+            return Some(Err(None));
+        }
+        if fits {
+            return Some(Ok(!out.append_bytes(0, payload)));
+        }
+        out.put_long(Source::Messages(slot.start.wrapping_add(payload_at)), payload.len() as u32);
+        Some(Ok(true))
+    }
+
+    /// The message with a Topic Alias, if it gets one.
+    fn with_alias<'m>(
+        &mut self,
+        publish: Publish<'m>,
+        block: &'m mut [u8; ALIAS_PROPERTY_LEN],
+    ) -> Publish<'m> {
+        let version = self.settings.version;
+        if !is_v5(version) || self.limits.topic_alias_maximum == 0 || self.aliases.maximum() == 0 {
+            return publish;
+        }
+        let most = publish.encoded_len(version).saturating_add(ALIAS_PROPERTY_LEN + 1);
+        if most.saturating_add(RESERVE) > self.out.room() {
+            return publish;
+        }
+        alias(&mut self.aliases, &self.limits, publish, most, block).unwrap_or(publish)
+    }
+}
+
+/// Identifier and value of the property Topic Alias.
+const ALIAS_PROPERTY_LEN: usize = 3;
+
+/// Gives a message an alias [MQTT-3.2.2-17, MQTT-3.2.2-18]; `None` where there is none for it, or where it would be
+/// too large with it. What gets one is sent: the server learns it from this message.
+fn alias<'m>(
+    aliases: &mut crate::topic_alias::Aliases<'_>,
+    limits: &crate::limits::Limits,
+    publish: Publish<'m>,
+    most: usize,
+    block: &'m mut [u8; ALIAS_PROPERTY_LEN],
+) -> Option<Publish<'m>> {
+    if most > limits.maximum_packet_size as usize {
+        return None;
+    }
+    let (number, known) = aliases.assign(publish.topic.as_bytes(), limits.topic_alias_maximum)?;
+    let [high, low] = number.to_be_bytes();
+    *block = [PropertyId::TopicAlias as u8, high, low];
+    let own = Properties::from_block(block, PropertyPlace::of(PacketType::Publish)).ok()?;
+    Some(Publish {
+        topic: if known { TopicName::ALIASED } else { publish.topic },
+        properties: own.followed_by(publish.properties)?,
+        ..publish
+    })
+}
+
+/// Appends an acknowledgement; before 5.0 there is no negative one. False where there is no room.
+pub(super) fn append_ack(
+    out: &mut super::outbox::Outbox<'_>,
+    kind: AckKind,
+    id: PacketId,
+    code: ReasonCode,
+    v5: bool,
+) -> bool {
+    if out.room() < ACK_LEN {
+        return false;
+    }
+    let [high, low] = id.get().to_be_bytes();
+    let first = (kind as u8) << 4 | kind.packet_type().required_flags();
+    if v5 && code != ReasonCode::SUCCESS {
+        out.append_bytes(0, &[first, 3, high, low, code.0])
+    } else {
+        out.append_bytes(0, &[first, 2, high, low])
+    }
+}

@@ -1,0 +1,214 @@
+//! What is on its way to the network: a flat buffer of whole packets, and at most one long part that is transmitted
+//! from where it lies, in the middle of them.
+//!
+//! Everything in the buffer leaves in one write. It is reset whenever it is empty, so nothing is ever moved in it.
+
+use crate::event::{Loss, Outcome, Ticket};
+use crate::memory::get_mut;
+use mqtt_packet::{EncodeError, SliceSink};
+
+/// Room that requests leave for acknowledgements, PINGREQ and DISCONNECT.
+pub(crate) const RESERVE: usize = 16;
+/// The longest acknowledgement: fixed header, identifier and reason code.
+pub(crate) const ACK_LEN: usize = 5;
+
+/// Where the long part comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The bytes of a message in flight, from here on.
+    Messages(u32),
+    /// The application writes it itself.
+    Application,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox<'b> {
+    buffer: &'b mut [u8],
+    sent: u32,
+    len: u32,
+    /// Where in the buffer the long part belongs, how much of it is left, and where it is.
+    long_at: u32,
+    long_left: u32,
+    long: Source,
+    /// Bytes of this connection: taken for transmission, and transmitted. They wrap.
+    queued: u32,
+    written: u32,
+    /// Tickets of QoS 0: reported up to here, written up to here, given out up to here; the rest is lost.
+    reported: u16,
+    handed_over: u16,
+    given_out: u16,
+    lost: bool,
+}
+
+impl<'b> Outbox<'b> {
+    pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
+        Self {
+            buffer,
+            sent: 0,
+            len: 0,
+            long_at: 0,
+            long_left: 0,
+            long: Source::Application,
+            queued: 0,
+            written: 0,
+            reported: 0,
+            handed_over: 0,
+            given_out: 0,
+            lost: false,
+        }
+    }
+
+    pub(crate) const fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// How many bytes fit.
+    pub(crate) const fn room(&self) -> usize {
+        self.buffer.len().wrapping_sub(self.len as usize)
+    }
+
+    /// Whether everything was transmitted.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.sent == self.len && self.long_left == 0
+    }
+
+    /// Whether a long part is under way.
+    pub(crate) const fn has_long(&self) -> bool {
+        self.long_left > 0
+    }
+
+    /// Where in the stream of this connection the next packet starts.
+    pub(crate) const fn position(&self) -> u32 {
+        self.queued
+    }
+
+    /// How far the stream of this connection was transmitted.
+    pub(crate) const fn written(&self) -> u32 {
+        self.written
+    }
+
+    /// Whether no byte at or behind `position` was transmitted.
+    pub(crate) const fn is_unsent(&self, position: u32) -> bool {
+        self.queued.wrapping_sub(position) <= self.queued.wrapping_sub(self.written)
+    }
+
+    /// Appends what `encode` writes, and leaves `reserve` bytes free.
+    pub(crate) fn append(
+        &mut self,
+        reserve: usize,
+        encode: impl FnOnce(&mut SliceSink<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let end = self.buffer.len().saturating_sub(reserve);
+        let mut out = SliceSink::new(get_mut(self.buffer, self.len as usize, end));
+        encode(&mut out)?;
+        let n = out.len() as u32;
+        self.len = self.len.wrapping_add(n);
+        self.queued = self.queued.wrapping_add(n);
+        Ok(())
+    }
+
+    /// Appends bytes; false where they do not fit.
+    #[must_use]
+    pub(crate) fn append_bytes(&mut self, reserve: usize, bytes: &[u8]) -> bool {
+        let end = (self.len as usize).wrapping_add(bytes.len());
+        if end.saturating_add(reserve) > self.buffer.len() {
+            return false;
+        }
+        get_mut(self.buffer, self.len as usize, end).copy_from_slice(bytes);
+        self.len = end as u32;
+        self.queued = self.queued.wrapping_add(bytes.len() as u32);
+        true
+    }
+
+    /// Puts a long part behind everything that is in the buffer now. There may not be one already.
+    pub(crate) fn put_long(&mut self, source: Source, len: u32) {
+        self.long_at = self.len;
+        self.long_left = len;
+        self.long = source;
+        self.queued = self.queued.wrapping_add(len);
+    }
+
+    /// What is next; `Err` with where it lies and how long it is for the long part.
+    pub(crate) fn next(&self) -> Result<&[u8], (Source, u32)> {
+        if self.long_left == 0 {
+            return Ok(self.part(self.len));
+        }
+        if self.sent < self.long_at {
+            return Ok(self.part(self.long_at));
+        }
+        Err((self.long, self.long_left))
+    }
+
+    fn part(&self, end: u32) -> &[u8] {
+        self.buffer.get(self.sent as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Takes `n` bytes of [`next`](Self::next) as transmitted; true where the long part has ended.
+    pub(crate) fn advance(&mut self, n: usize) -> bool {
+        let mut long_ended = false;
+        let n = match self.next() {
+            Ok(part) => {
+                let n = n.min(part.len()) as u32;
+                self.sent = self.sent.wrapping_add(n);
+                n
+            }
+            Err((source, left)) => {
+                let n = u32::try_from(n).unwrap_or(u32::MAX).min(left);
+                if let Source::Messages(start) = source {
+                    self.long = Source::Messages(start.wrapping_add(n));
+                }
+                self.long_left = left.wrapping_sub(n);
+                long_ended = self.long_left == 0;
+                n
+            }
+        };
+        self.written = self.written.wrapping_add(n);
+        if self.is_empty() {
+            self.rewind();
+            self.handed_over = self.given_out;
+        }
+        long_ended
+    }
+
+    fn rewind(&mut self) {
+        self.sent = 0;
+        self.len = 0;
+        self.long_at = 0;
+        self.long_left = 0;
+    }
+
+    /// The connection is gone, and all that was not transmitted with it.
+    pub(crate) fn close(&mut self) {
+        self.rewind();
+        self.written = self.queued;
+        self.lost = self.handed_over != self.given_out;
+    }
+
+    /// The ticket of a message of QoS 0 that was just appended.
+    pub(crate) fn give_out(&mut self) -> Ticket {
+        let number = self.given_out;
+        self.given_out = number.wrapping_add(1);
+        Ticket { number, at_most_once: true }
+    }
+
+    /// Whether there may be another ticket: not before the lost ones were asked for.
+    pub(crate) const fn can_give_out(&self) -> bool {
+        !self.lost && self.given_out.wrapping_add(1) != self.reported
+    }
+
+    /// The next outcome of a message of QoS 0.
+    pub(crate) fn poll_done(&mut self) -> Option<(Ticket, Outcome)> {
+        let outcome = if self.reported != self.handed_over {
+            Outcome::Written
+        } else if self.lost {
+            self.handed_over = self.handed_over.wrapping_add(1);
+            self.lost = self.handed_over != self.given_out;
+            Outcome::Lost(Loss::Closed)
+        } else {
+            return None;
+        };
+        let ticket = Ticket { number: self.reported, at_most_once: true };
+        self.reported = self.reported.wrapping_add(1);
+        Some((ticket, outcome))
+    }
+}

@@ -1,0 +1,71 @@
+//! What the server takes, as its CONNACK said (5.0 section 3.2.2.3); before 5.0 it takes everything.
+
+use mqtt_packet::{ConnAck, Property, QoS};
+
+/// What the server of this connection takes. The engine obeys it by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// How many messages of QoS 1 and 2 may be unacknowledged: 1 to 65,535.
+    pub receive_maximum: u16,
+    /// The largest packet in bytes, with its fixed header.
+    pub maximum_packet_size: u32,
+    /// The highest Topic Alias; 0 for none.
+    pub topic_alias_maximum: u16,
+    /// The Keep Alive that counts, in seconds; 0 for none.
+    pub keep_alive: u16,
+    /// For how many seconds the session outlives the connection; `u32::MAX` for ever.
+    pub session_expiry_interval: u32,
+    /// The highest QoS of a message.
+    pub maximum_qos: QoS,
+    /// Whether messages can be retained.
+    pub retain_available: bool,
+    /// Whether topic filters may have wildcards.
+    pub wildcard_subscription_available: bool,
+    /// Whether subscriptions may have an identifier.
+    pub subscription_identifiers_available: bool,
+    /// Whether there are shared subscriptions.
+    pub shared_subscription_available: bool,
+}
+
+impl Limits {
+    /// No limit, for a connection that asked for this Keep Alive and Session Expiry Interval.
+    pub(crate) const fn new(keep_alive: u16, session_expiry_interval: u32) -> Self {
+        Self {
+            receive_maximum: u16::MAX,
+            maximum_packet_size: u32::MAX,
+            topic_alias_maximum: 0,
+            keep_alive,
+            session_expiry_interval,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_subscription_available: true,
+            subscription_identifiers_available: true,
+            shared_subscription_available: true,
+        }
+    }
+
+    /// Takes over what the server said.
+    pub(crate) fn negotiate(&mut self, connack: &ConnAck<'_>) {
+        for property in connack.properties {
+            match property {
+                Property::ReceiveMaximum(value) => self.receive_maximum = value,
+                Property::MaximumPacketSize(value) => self.maximum_packet_size = value,
+                Property::TopicAliasMaximum(value) => self.topic_alias_maximum = value,
+                Property::ServerKeepAlive(value) => self.keep_alive = value, // [MQTT-3.1.2-21]
+                Property::SessionExpiryInterval(value) => self.session_expiry_interval = value,
+                Property::MaximumQos(true) => self.maximum_qos = QoS::AtLeastOnce,
+                Property::MaximumQos(false) => self.maximum_qos = QoS::AtMostOnce,
+                Property::RetainAvailable(value) => self.retain_available = value,
+                Property::WildcardSubscriptionAvailable(value) => {
+                    self.wildcard_subscription_available = value;
+                }
+                Property::SubscriptionIdentifiersAvailable(value) => {
+                    self.subscription_identifiers_available = value;
+                }
+                Property::SharedSubscriptionAvailable(value) => self.shared_subscription_available = value,
+                _ => {}
+            }
+        }
+    }
+}

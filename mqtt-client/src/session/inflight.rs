@@ -1,0 +1,285 @@
+//! Requests that wait for an acknowledgement, in the order in which they were made.
+//!
+//! A ring of slots, and a ring of bytes that holds each PUBLISH as it is encoded, for as long as it may have to be
+//! sent again. Nothing is ever moved: what is freed in the middle waits for what is in front of it. Identifiers are
+//! given out in sequence and slots are freed in sequence, so an identifier is in use exactly if it lies between
+//! those of the first and the last slot: the allocator has to look at the first one only.
+
+use crate::error::RequestError;
+use crate::event::{Loss, Outcome};
+use crate::memory::get_mut;
+use mqtt_packet::{FixedHeader, PacketId, ReasonCode};
+
+/// What a slot waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// Nothing: it is freed as soon as it is the first.
+    #[default]
+    Free,
+    AwaitPubAck,
+    AwaitPubRec,
+    AwaitPubComp,
+    AwaitSubAck,
+    AwaitUnsubAck,
+    /// Somebody to ask for its outcome.
+    Done,
+}
+
+impl Stage {
+    /// A PUBLISH that has to be sent, now or again.
+    pub(crate) const fn is_publish(self) -> bool {
+        matches!(self, Self::AwaitPubAck | Self::AwaitPubRec)
+    }
+}
+
+/// What else is known of a slot; bits.
+pub(crate) mod flag {
+    /// A byte of the PUBLISH was transmitted, on this connection or an earlier one.
+    pub(crate) const SENT: u8 = 1;
+    /// It was queued for transmission on this connection.
+    pub(crate) const QUEUED: u8 = 2;
+    /// It is being transmitted from where it lies: its bytes stay whatever becomes of it.
+    pub(crate) const PINNED: u8 = 4;
+    /// The payload is the application's, only the head is here.
+    pub(crate) const STREAMED: u8 = 8;
+    /// The store does not know the newest state.
+    pub(crate) const UNSTORED: u8 = 16;
+    /// The store knows it and has not said that it is safe.
+    pub(crate) const UNSYNCED: u8 = 32;
+    /// PUBREL is to be sent on this connection.
+    pub(crate) const RELEASE: u8 = 64;
+}
+
+/// Memory for one PUBLISH of QoS 1 or 2, SUBSCRIBE or UNSUBSCRIBE that waits for its acknowledgement: 12 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SendSlot {
+    /// Where its bytes start, or how many topic filters it has.
+    pub(crate) start: u32,
+    /// Where in the stream of this connection it starts, or its outcome.
+    pub(crate) at: u32,
+    pub(crate) id: u16,
+    pub(crate) stage: Stage,
+    pub(crate) flags: u8,
+}
+
+impl SendSlot {
+    /// A slot that holds nothing.
+    pub const EMPTY: Self = Self { start: 0, at: 0, id: 0, stage: Stage::Free, flags: 0 };
+
+    pub(crate) const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    const fn holds_bytes(&self) -> bool {
+        self.stage.is_publish() || self.has(flag::PINNED)
+    }
+}
+
+/// The two rings.
+#[derive(Debug)]
+pub(crate) struct InFlight<'b> {
+    slots: &'b mut [SendSlot],
+    bytes: &'b mut [u8],
+    /// Behind the newest record.
+    tail: u32,
+    /// The first slot in use, and how many are.
+    front: u16,
+    count: u16,
+    /// Which of them is looked at next for transmission on this connection.
+    pub(crate) pending: u16,
+    /// Where an acknowledgement is looked for first.
+    hint: u16,
+    /// How many are done.
+    done: u16,
+    last_id: u16,
+}
+
+impl<'b> InFlight<'b> {
+    pub(crate) fn new(slots: &'b mut [SendSlot], bytes: &'b mut [u8]) -> Self {
+        Self { slots, bytes, tail: 0, front: 0, count: 0, pending: 0, hint: 0, done: 0, last_id: 0 }
+    }
+
+    pub(crate) const fn count(&self) -> u16 {
+        self.count
+    }
+
+    pub(crate) fn slot(&self, position: u16) -> Option<&SendSlot> {
+        if position >= self.count {
+            return None;
+        }
+        self.slots.get(self.index(position))
+    }
+
+    pub(crate) fn slot_mut(&mut self, position: u16) -> Option<&mut SendSlot> {
+        if position >= self.count {
+            return None;
+        }
+        let index = self.index(position);
+        self.slots.get_mut(index)
+    }
+
+    fn index(&self, position: u16) -> usize {
+        let index = usize::from(self.front).wrapping_add(usize::from(position));
+        if index >= self.slots.len() { index.wrapping_sub(self.slots.len()) } else { index }
+    }
+
+    /// The identifier that the next request gets.
+    ///
+    /// # Errors
+    /// [`RequestError::Busy`] where no slot or no identifier is free.
+    pub(crate) fn next_id(&self) -> Result<PacketId, RequestError> {
+        let id = PacketId::new(self.last_id.wrapping_add(1)).unwrap_or(PacketId::MIN);
+        let oldest = self.slot(0).map(|slot| slot.id);
+        if usize::from(self.count) >= self.slots.len() || self.count == u16::MAX || oldest == Some(id.get()) {
+            return Err(RequestError::Busy);
+        }
+        Ok(id)
+    }
+
+    /// Where `len` bytes fit.
+    ///
+    /// # Errors
+    /// [`RequestError::NoRoom`] where they never will, [`RequestError::Busy`] where they do not now.
+    pub(crate) fn reserve(&self, len: usize) -> Result<u32, RequestError> {
+        if len > self.bytes.len() {
+            return Err(RequestError::NoRoom);
+        }
+        let first = (0..self.count).find_map(|position| {
+            self.slot(position).filter(|slot| slot.holds_bytes()).map(|slot| slot.start)
+        });
+        let Some(head) = first else {
+            return Ok(0);
+        };
+        let (head_at, tail_at) = (head as usize, self.tail as usize);
+        let fits = if tail_at > head_at {
+            if self.bytes.len().wrapping_sub(tail_at) >= len {
+                Some(self.tail)
+            } else {
+                (head_at >= len).then_some(0)
+            }
+        } else {
+            (head_at.wrapping_sub(tail_at) >= len).then_some(self.tail)
+        };
+        fits.ok_or(RequestError::Busy)
+    }
+
+    /// The bytes from `start` on, to encode into or to look at.
+    pub(crate) fn space(&mut self, start: u32, len: usize) -> &mut [u8] {
+        get_mut(self.bytes, start as usize, (start as usize).wrapping_add(len))
+    }
+
+    /// Takes a new request with the identifier of [`next_id`](Self::next_id), whose bytes end at `tail`.
+    pub(crate) fn push(&mut self, slot: SendSlot, tail: Option<u32>) {
+        self.count = self.count.wrapping_add(1);
+        let position = self.count.wrapping_sub(1);
+        self.last_id = slot.id;
+        if let Some(tail) = tail {
+            self.tail = tail;
+        }
+        if let Some(place) = self.slot_mut(position) {
+            *place = slot;
+        }
+    }
+
+    /// The bytes of the record in `slot`; of a streamed one the head and whatever lies behind it.
+    pub(crate) fn record(&self, slot: &SendSlot) -> &[u8] {
+        let behind = self.bytes.get(slot.start as usize..).unwrap_or_default();
+        let len = match FixedHeader::decode(behind) {
+            Ok(Some(header)) => header.packet_len() as usize,
+            _ => 0,
+        };
+        behind.get(..len).unwrap_or(behind)
+    }
+
+    /// Bytes of a record that are transmitted from where they lie.
+    pub(crate) fn bytes(&self, start: u32, len: u32) -> &[u8] {
+        self.bytes.get(start as usize..(start as usize).wrapping_add(len as usize)).unwrap_or_default()
+    }
+
+    /// Marks the PUBLISH of a slot as a repeat.
+    pub(crate) fn set_dup(&mut self, start: u32) {
+        if let Some(first) = self.bytes.get_mut(start as usize) {
+            *first |= 0x08;
+        }
+    }
+
+    /// Which slot has this identifier and waits for something. Acknowledgements come in the order of the requests,
+    /// so the search begins behind the last one found.
+    pub(crate) fn find(&mut self, id: PacketId) -> Option<u16> {
+        let mut position = if self.hint < self.count { self.hint } else { 0 };
+        for _ in 0..self.count {
+            let slot = self.slot(position)?;
+            if slot.id == id.get() && !matches!(slot.stage, Stage::Free | Stage::Done) {
+                self.hint = position.wrapping_add(1);
+                return Some(position);
+            }
+            position = position.wrapping_add(1);
+            if position >= self.count {
+                position = 0;
+            }
+        }
+        None
+    }
+
+    /// Ends the request in this slot.
+    pub(crate) fn finish(&mut self, position: u16, outcome: Outcome) {
+        if let Some(slot) = self.slot_mut(position) {
+            slot.stage = Stage::Done;
+            slot.at = encode_outcome(outcome);
+            self.done = self.done.wrapping_add(1);
+        }
+    }
+
+    /// The next request that is over; asked for, its identifier is free.
+    pub(crate) fn poll_done(&mut self) -> Option<(PacketId, Outcome)> {
+        if self.done == 0 {
+            return None;
+        }
+        for position in 0..self.count {
+            if let Some(slot) = self.slot_mut(position).filter(|slot| slot.stage == Stage::Done) {
+                slot.stage = Stage::Free;
+                let (id, outcome) = (PacketId::new(slot.id)?, decode_outcome(slot.at));
+                self.done = self.done.wrapping_sub(1);
+                self.free_front();
+                return Some((id, outcome));
+            }
+        }
+        None
+    }
+
+    /// Frees the first slots as far as nothing is wanted of them.
+    pub(crate) fn free_front(&mut self) {
+        while let Some(slot) = self.slot(0) {
+            if slot.stage != Stage::Free || slot.has(flag::PINNED | flag::UNSTORED) {
+                return;
+            }
+            self.front = self.index(1) as u16;
+            self.count = self.count.wrapping_sub(1);
+            self.pending = self.pending.saturating_sub(1);
+            self.hint = self.hint.saturating_sub(1);
+        }
+    }
+}
+
+const WRITTEN: u32 = 0;
+const ANSWERED: u32 = 1;
+const LOST: u32 = 2;
+
+fn encode_outcome(outcome: Outcome) -> u32 {
+    let (kind, code) = match outcome {
+        Outcome::Written => (WRITTEN, 0),
+        Outcome::Answered(code) => (ANSWERED, code.0),
+        Outcome::Lost(loss) => (LOST, loss as u8),
+    };
+    kind << 8 | u32::from(code)
+}
+
+fn decode_outcome(encoded: u32) -> Outcome {
+    let code = encoded as u8;
+    match encoded >> 8 {
+        WRITTEN => Outcome::Written,
+        ANSWERED => Outcome::Answered(ReasonCode(code)),
+        _ => Outcome::Lost(Loss::from_number(code)),
+    }
+}

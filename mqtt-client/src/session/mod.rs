@@ -1,0 +1,10 @@
+//! What survives a connection: messages on their way out and identifiers of messages that came in
+//! (3.1.1 and 5.0 section 4.1), in memory that the caller lends.
+
+mod inbox;
+mod inflight;
+
+pub use inbox::ReceivedSlot;
+pub(crate) use inbox::{Inbox, Owed};
+pub use inflight::SendSlot;
+pub(crate) use inflight::{InFlight, Stage, flag};
