@@ -4,7 +4,6 @@
 //! in chunks, so a device takes messages larger than its memory. Everything else that does not fit is refused as
 //! soon as its length is known, before a byte of its body is kept.
 
-use crate::reader::Reader;
 use crate::{DecodeError, FixedHeader, Frame, PacketType, Publish, PublishHead, Version};
 
 /// What comes out of a [`Framer`].
@@ -207,10 +206,6 @@ impl<'b> Framer<'b> {
     /// The head of a PUBLISH that is larger than the buffer, once it is there.
     fn publish_head(&self, header: FixedHeader) -> Result<Option<PublishHead<'_>>, DecodeError> {
         let body = self.unread().get(usize::from(header.header_len)..).unwrap_or_default();
-        // The lengths alone first: a head that trickles in is looked at once, not with every byte.
-        if !head_is_there(header, body, self.version) {
-            return Ok(None);
-        }
         Publish::decode_head_with(header, body, self.version, self.strict)
     }
 
@@ -233,22 +228,4 @@ impl<'b> Framer<'b> {
         self.start = 0;
         self.end = len;
     }
-}
-
-/// Whether the body of a PUBLISH reaches to its payload, by its length fields alone.
-fn head_is_there(header: FixedHeader, body: &[u8], version: Version) -> bool {
-    let mut reader = Reader::new(body, false);
-    let mut skip = || -> Result<(), DecodeError> {
-        reader.binary()?;
-        if header.flags & 0b0110 != 0 {
-            reader.u16()?;
-        }
-        if version.is_v5() {
-            let len = reader.varint()?;
-            reader.take(len as usize)?;
-        }
-        Ok(())
-    };
-    // Anything but "more to come" is for the decoder to name.
-    !matches!(skip(), Err(DecodeError::Truncated))
 }

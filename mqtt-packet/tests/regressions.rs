@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use mqtt_packet::{DecodeError, Framer, Version};
+use mqtt_packet::{DecodeError, FixedHeader, Framer, PropertyId, Publish, Version};
 
 /// A buffer without room for a fixed header was neither ready nor refused when it was full: its reader would have read
 /// nothing, over and over.
@@ -16,4 +16,22 @@ fn a_buffer_smaller_than_a_fixed_header_refuses_when_it_is_full() {
         assert!(framer.spare().is_empty());
         assert_eq!(framer.ready(), Err(DecodeError::PacketTooLarge), "{len} bytes");
     }
+}
+
+/// A property that runs past the end of its section was taken for one that is still to come, so a device waited for
+/// the rest of a message that it could have refused.
+#[test]
+fn a_broken_property_is_refused_as_soon_as_its_section_is_there() {
+    // A PUBLISH of 1,000 bytes: topic `t`, a section of two bytes with the first two of a Message Expiry Interval.
+    let front = [0x30, 0xE8, 0x07, 0x00, 0x01, b't', 0x02, PropertyId::MessageExpiryInterval as u8, 0x00];
+    let header = FixedHeader::decode(&front).unwrap().unwrap();
+    let head = Publish::decode_head(header, &front[3..], Version::V5);
+    assert_eq!(head, Err(DecodeError::PropertyLength));
+    assert_eq!(Publish::decode_head(header, &front[3..8], Version::V5), Ok(None));
+
+    let mut memory = [0; 32];
+    let mut framer = Framer::new(&mut memory, Version::V5);
+    framer.spare()[..front.len()].copy_from_slice(&front);
+    framer.filled(front.len());
+    assert_eq!(framer.ready(), Err(DecodeError::PropertyLength));
 }

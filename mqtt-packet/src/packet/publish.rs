@@ -89,15 +89,14 @@ impl<'a> Publish<'a> {
         if header.overlong && version.is_v5() {
             return Err(DecodeError::OverlongInteger);
         }
-        let (body, whole) = match body.split_at_checked(header.remaining_length as usize) {
-            Some((body, _)) => (body, true),
-            None => (body, false),
+        let body = match body.split_at_checked(header.remaining_length as usize) {
+            Some((body, _)) => body,
+            // The lengths alone first: a head that trickles in is looked at once, not with every byte.
+            None if head_is_there(header, body, version) => body,
+            None => return Ok(None),
         };
         let mut reader = Reader::new(body, strict);
-        let publish = match Self::decode_fields(header.flags, &mut reader, version) {
-            Err(DecodeError::Truncated | DecodeError::PropertyLength) if !whole => return Ok(None),
-            result => Self { payload: &[], ..result? },
-        };
+        let publish = Self { payload: &[], ..Self::decode_fields(header.flags, &mut reader, version)? };
         let head_len = body.len().wrapping_sub(reader.rest().len());
         let payload_len = header.remaining_length.wrapping_sub(head_len as u32);
         Ok(Some(PublishHead { publish, head_len, payload_len }))
@@ -284,6 +283,24 @@ impl<'a> Publish<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the body of a PUBLISH reaches to its payload, by its length fields alone.
+fn head_is_there(header: FixedHeader, body: &[u8], version: Version) -> bool {
+    let mut reader = Reader::new(body, false);
+    let mut skip = || -> Result<(), DecodeError> {
+        reader.binary()?;
+        if header.flags & QOS != 0 {
+            reader.u16()?;
+        }
+        if version.is_v5() {
+            let len = reader.varint()?;
+            reader.take(len as usize)?;
+        }
+        Ok(())
+    };
+    // Anything but "more to come" is for the decoder to name.
+    !matches!(skip(), Err(DecodeError::Truncated))
 }
 
 impl fmt::Display for Publish<'_> {
