@@ -5,8 +5,8 @@ use crate::property;
 use crate::reader::Reader;
 use crate::sink::{binary_len, check_binary, framed_len, start};
 use crate::{
-    DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, QoS, Sink, StringError,
-    TopicName, Utf8Str, Version,
+    DecodeError, EncodeError, Frame, PacketType, Properties, PropertyId, PropertyPlace, QoS, Sink,
+    StringError, TopicName, Utf8Str, Version,
 };
 use core::fmt;
 
@@ -110,11 +110,7 @@ impl<'a> Connect<'a> {
         let keep_alive = reader.u16()?;
         let properties = if version.is_v5() {
             let properties = property::decode(&mut reader, PropertyPlace::of(PacketType::Connect))?;
-            if properties.contains(crate::PropertyId::AuthenticationData)
-                && !properties.contains(crate::PropertyId::AuthenticationMethod)
-            {
-                return Err(DecodeError::AuthDataWithoutMethod);
-            }
+            check_authentication(&properties)?;
             properties
         } else {
             Properties::EMPTY
@@ -214,6 +210,9 @@ impl<'a> Connect<'a> {
 
     fn check(&self) -> Result<(), EncodeError> {
         check_encode(&self.properties, PropertyPlace::of(PacketType::Connect), self.version)?;
+        if self.version.is_v5() {
+            check_authentication(&self.properties)?;
+        }
         if self.bridge && self.version == Version::V5 {
             return Err(EncodeError::NotInVersion);
         }
@@ -265,6 +264,16 @@ fn check_flags(flags: u8, version: Version) -> Result<(), DecodeError> {
     }
     if flags & PASSWORD != 0 && flags & USER_NAME == 0 && !version.is_v5() {
         return Err(DecodeError::PasswordWithoutUserName); // [MQTT-3.1.2-22]
+    }
+    Ok(())
+}
+
+/// Authentication Data is data of a method (5.0 section 3.1.2.11.10).
+fn check_authentication(properties: &Properties<'_>) -> Result<(), DecodeError> {
+    if properties.contains(PropertyId::AuthenticationData)
+        && !properties.contains(PropertyId::AuthenticationMethod)
+    {
+        return Err(DecodeError::AuthDataWithoutMethod);
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_
 use crate::reader::Reader;
 use crate::sink::{Writer, binary_len, framed_len, start};
 use crate::{
-    DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, QoS, Sink, TopicFilter,
-    Version, property,
+    DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyId, PropertyPlace, QoS, Sink,
+    TopicFilter, Version, property,
 };
 use core::fmt;
 
@@ -310,6 +310,10 @@ impl<'a> Subscribe<'a> {
     /// [`EncodeError`]; nothing was written then.
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         check_encode(&self.properties, PropertyPlace::of(PacketType::Subscribe), version)?;
+        // A PUBLISH may have several, and two joined blocks may have one each.
+        if version.is_v5() && self.properties.subscription_identifiers().nth(1).is_some() {
+            return Err(DecodeError::PropertyRepeated(PropertyId::SubscriptionIdentifier).into());
+        }
         self.filters.check(version)?;
         let mut writer = start(out, PacketType::Subscribe.first_byte(), self.body_len(version))?;
         writer.put_u16(self.id.get());
