@@ -134,6 +134,14 @@ impl<'b> Framer<'b> {
         self.start < self.end || self.payload_left > 0
     }
 
+    /// Which packet [`next`](Self::next) is going to give, or a part of; `None` before its first byte is there.
+    pub fn peek(&self) -> Option<PacketType> {
+        if self.payload_left > 0 {
+            return Some(PacketType::Publish);
+        }
+        PacketType::from_number(self.unread().first()? >> 4)
+    }
+
     /// Whether [`next`](Self::next) has something to give.
     ///
     /// # Errors
