@@ -20,7 +20,7 @@ pub enum RequestError {
     /// The packet is larger than the memory lent for it.
     #[error("the packet does not fit the memory that was lent")]
     NoRoom,
-    /// The packet is larger than the server's Maximum Packet Size [MQTT-3.2.2-15].
+    /// The packet is larger than the server's Maximum Packet Size [MQTT-3.2.2-15], or a part of it than MQTT can say.
     #[error("the packet is larger than the server takes")]
     TooLarge,
     /// The QoS is above the server's Maximum QoS [MQTT-3.2.2-11].
@@ -56,6 +56,7 @@ impl From<EncodeError> for RequestError {
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::NoRoom => Self::NoRoom,
+            EncodeError::TooLong => Self::TooLarge,
             other => Self::Encode(other),
         }
     }
@@ -153,4 +154,25 @@ impl ProtocolError {
             }
         }
     }
+}
+
+/// Why a call of the blocking client failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum ClientError<E> {
+    /// The transport failed or ended. The connection is over.
+    #[error("the transport failed: {0}")]
+    Network(E),
+    /// The request was not taken; nothing has changed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The server broke the protocol, or was silent for too long. The connection is over.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The server refused the connection.
+    #[error("the server refused the connection: {0}")]
+    Refused(ReasonCode),
+    /// Time is up.
+    #[error("time is up")]
+    Timeout,
 }

@@ -45,6 +45,9 @@ pub enum Event<'rx> {
     Auth(Auth<'rx>),
     /// The server leaves, says why, and may name another server. The connection is over.
     Disconnected(Disconnect<'rx>),
+    /// A request is over. Only from the blocking client; the engine says so by
+    /// [`Engine::poll_completion`](crate::Engine::poll_completion).
+    Completed(Ticket, Outcome),
 }
 
 /// An accepted connection.

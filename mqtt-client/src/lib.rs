@@ -3,6 +3,7 @@
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
+mod client;
 pub mod delivery;
 pub mod engine;
 mod error;
@@ -10,20 +11,27 @@ mod event;
 mod limits;
 mod memory;
 mod message;
+mod network;
 mod options;
 mod session;
+#[cfg(feature = "std")]
+pub mod system;
 mod time;
+mod timer;
 mod topic_alias;
 
+pub use client::Client;
 pub use engine::{Change, Engine, Key};
-pub use error::{ProtocolError, RequestError};
+pub use error::{ClientError, ProtocolError, RequestError};
 pub use event::{Connected, Event, Loss, Outcome, Receipt, Ticket};
 pub use limits::Limits;
 pub use memory::{Memory, Storage};
 pub use message::Message;
+pub use network::Network;
 pub use options::{ConnectOptions, Settings};
 pub use session::{ReceivedSlot, SendSlot};
 pub use time::{Duration, Instant};
+pub use timer::Timer;
 pub use topic_alias::Aliases;
 
 pub use mqtt_packet::{

@@ -56,6 +56,7 @@ mod keep_alive;
 mod outbound;
 mod outbox;
 mod storage;
+mod stream;
 
 use crate::error::ProtocolError;
 use crate::event::{Loss, Outcome, Ticket};
@@ -141,6 +142,11 @@ impl<'b> Engine<'b> {
         self.settings.version
     }
 
+    /// How long the server may take to respond.
+    pub const fn response_timeout(&self) -> Duration {
+        self.settings.response_timeout
+    }
+
     /// Whether the connection is open: CONNACK came, and nothing has ended it since.
     pub const fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected)
@@ -220,6 +226,11 @@ impl<'b> Engine<'b> {
             return Some((Ticket::of(id), outcome));
         }
         self.out.poll_done()
+    }
+
+    /// Whether [`poll_completion`](Self::poll_completion) has something to give.
+    pub const fn has_completion(&self) -> bool {
+        self.inflight.has_done() || self.out.has_done()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest; `None` for never.

@@ -29,21 +29,8 @@ impl Engine<'_> {
     /// ([`RequestError::TooLarge`], [`RequestError::QosNotSupported`], [`RequestError::RetainNotSupported`]);
     /// [`RequestError::Encode`].
     pub fn publish(&mut self, message: &Message<'_>) -> Result<Ticket, RequestError> {
-        let mut publish = Publish {
-            retain: message.retain,
-            delivery: Delivery::AtMostOnce,
-            topic: message.topic,
-            properties: message.properties,
-            payload: message.payload,
-        };
+        let mut publish = self.new_publish(message)?;
         let version = self.settings.version;
-        if is_v5(version) {
-            if publish.properties.contains(PropertyId::TopicAlias) {
-                return Err(EncodeError::Rule(DecodeError::PropertyNotAllowed).into());
-            }
-            // [MQTT-3.3.4-6]
-            publish.check_sender(Role::Client).map_err(EncodeError::Rule)?;
-        }
         if message.qos == QoS::AtMostOnce {
             return self.publish_at_most_once(publish);
         }
@@ -51,7 +38,8 @@ impl Engine<'_> {
         publish.delivery = Delivery::new(message.qos, Some(id)).unwrap_or_default();
         let len = publish.encoded_len(version);
         if self.phase == Phase::Connected {
-            self.check_limits(&publish, len)?;
+            self.check_limits(message.qos, message.retain)?;
+            self.check_size(len)?;
         }
         let start = self.inflight.reserve(len)?;
         publish.encode(version, &mut SliceSink::new(self.inflight.space(start, len)))?;
@@ -60,8 +48,27 @@ impl Engine<'_> {
         Ok(Ticket::of(id))
     }
 
+    /// The packet of a message, without an identifier yet.
+    pub(super) fn new_publish<'m>(&self, message: &Message<'m>) -> Result<Publish<'m>, RequestError> {
+        let publish = Publish {
+            retain: message.retain,
+            delivery: Delivery::AtMostOnce,
+            topic: message.topic,
+            properties: message.properties,
+            payload: message.payload,
+        };
+        if is_v5(self.settings.version) {
+            if publish.properties.contains(PropertyId::TopicAlias) {
+                return Err(EncodeError::Rule(DecodeError::PropertyNotAllowed).into());
+            }
+            // [MQTT-3.3.4-6]
+            publish.check_sender(Role::Client).map_err(EncodeError::Rule)?;
+        }
+        Ok(publish)
+    }
+
     /// Takes a slot for a message that was encoded at `start`.
-    fn keep(&mut self, delivery: Delivery, start: u32, len: usize, flags: u8) {
+    pub(super) fn keep(&mut self, delivery: Delivery, start: u32, len: usize, flags: u8) {
         let stage = match delivery {
             Delivery::ExactlyOnce { .. } => Stage::AwaitPubRec,
             _ => Stage::AwaitPubAck,
@@ -82,8 +89,8 @@ impl Engine<'_> {
         if self.phase != Phase::Connected {
             return Err(RequestError::NotConnected);
         }
-        let len = publish.encoded_len(version);
-        self.check_limits(&publish, len)?;
+        self.check_limits(QoS::AtMostOnce, publish.retain)?;
+        self.check_size(publish.encoded_len(version))?;
         if !self.out.can_give_out() {
             return Err(RequestError::Busy);
         }
@@ -94,18 +101,17 @@ impl Engine<'_> {
     }
 
     /// What the server of this connection does not take.
-    fn check_limits(&self, publish: &Publish<'_>, len: usize) -> Result<(), RequestError> {
+    pub(super) fn check_limits(&self, qos: QoS, retain: bool) -> Result<(), RequestError> {
         if !is_v5(self.settings.version) {
             return Ok(());
         }
-        let limits = &self.limits;
-        if publish.delivery.qos() > limits.maximum_qos {
+        if qos > self.limits.maximum_qos {
             return Err(RequestError::QosNotSupported);
         }
-        if publish.retain && !limits.retain_available {
+        if retain && !self.limits.retain_available {
             return Err(RequestError::RetainNotSupported);
         }
-        self.check_size(len)
+        Ok(())
     }
 
     /// [MQTT-3.2.2-15]
@@ -117,7 +123,7 @@ impl Engine<'_> {
     }
 
     /// Appends a request to what is to be transmitted.
-    fn append_request(
+    pub(super) fn append_request(
         &mut self,
         encode: impl FnOnce(&mut SliceSink<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), RequestError> {
@@ -338,11 +344,11 @@ impl Engine<'_> {
     /// # Errors
     /// `None` where it has to wait, else why it cannot be sent on this connection.
     fn send_message(&mut self, slot: &SendSlot) -> Result<bool, Option<Loss>> {
-        if slot.has(flag::STREAMED) {
-            return Err(None);
-        }
         if is_v5(self.settings.version) {
             self.check_record(slot).map_err(Some)?;
+        }
+        if slot.has(flag::STREAMED) {
+            return Err(None); // The application is asked for its payload.
         }
         if slot.has(flag::SENT) {
             self.inflight.set_dup(slot.start); // [MQTT-3.3.1-1]
@@ -366,11 +372,10 @@ impl Engine<'_> {
 
     /// Whether the server of this connection takes a message that was encoded before.
     fn check_record(&self, slot: &SendSlot) -> Result<(), Loss> {
-        let record = self.inflight.record(slot);
-        if record.len() > self.limits.maximum_packet_size as usize {
+        if self.inflight.packet_len(slot) > self.limits.maximum_packet_size {
             return Err(Loss::TooLarge);
         }
-        let flags = record.first().copied().unwrap_or_default();
+        let flags = self.inflight.record(slot).first().copied().unwrap_or_default();
         if flags >> 1 & 3 > self.limits.maximum_qos as u8 {
             return Err(Loss::QosNotSupported);
         }

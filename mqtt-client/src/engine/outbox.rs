@@ -62,6 +62,14 @@ impl<'b> Outbox<'b> {
         self.buffer.len()
     }
 
+    /// How much of the long part is the application's turn.
+    pub(crate) const fn application_left(&self) -> u32 {
+        match self.long {
+            Source::Application if self.sent == self.long_at => self.long_left,
+            _ => 0,
+        }
+    }
+
     /// How many bytes fit.
     pub(crate) const fn room(&self) -> usize {
         self.buffer.len().wrapping_sub(self.len as usize)
@@ -194,6 +202,11 @@ impl<'b> Outbox<'b> {
     /// Whether there may be another ticket: not before the lost ones were asked for.
     pub(crate) const fn can_give_out(&self) -> bool {
         !self.lost && self.given_out.wrapping_add(1) != self.reported
+    }
+
+    /// Whether a message of QoS 0 is over that was not asked for yet.
+    pub(crate) const fn has_done(&self) -> bool {
+        self.lost || self.reported != self.handed_over
     }
 
     /// The next outcome of a message of QoS 0.

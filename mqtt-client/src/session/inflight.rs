@@ -182,14 +182,18 @@ impl<'b> InFlight<'b> {
         }
     }
 
-    /// The bytes of the record in `slot`; of a streamed one the head and whatever lies behind it.
+    /// The bytes of the record in `slot`; of a streamed one the front and whatever lies behind it.
     pub(crate) fn record(&self, slot: &SendSlot) -> &[u8] {
         let behind = self.bytes.get(slot.start as usize..).unwrap_or_default();
-        let len = match FixedHeader::decode(behind) {
-            Ok(Some(header)) => header.packet_len() as usize,
+        behind.get(..self.packet_len(slot) as usize).unwrap_or(behind)
+    }
+
+    /// How long the packet in `slot` is, its payload included.
+    pub(crate) fn packet_len(&self, slot: &SendSlot) -> u32 {
+        match FixedHeader::decode(self.bytes.get(slot.start as usize..).unwrap_or_default()) {
+            Ok(Some(header)) => header.packet_len(),
             _ => 0,
-        };
-        behind.get(..len).unwrap_or(behind)
+        }
     }
 
     /// Bytes of a record that are transmitted from where they lie.
@@ -229,6 +233,11 @@ impl<'b> InFlight<'b> {
             slot.at = encode_outcome(outcome);
             self.done = self.done.wrapping_add(1);
         }
+    }
+
+    /// Whether a request is over that was not asked for yet.
+    pub(crate) const fn has_done(&self) -> bool {
+        self.done > 0
     }
 
     /// The next request that is over; asked for, its identifier is free.

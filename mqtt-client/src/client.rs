@@ -1,0 +1,511 @@
+//! The blocking client: an [`Engine`] with a transport and a clock.
+//!
+//! Every call that waits has a bound, and a bound that is reached in the middle of a packet loses nothing: the next call
+//! goes on where it stopped. There are no callbacks into the client: what comes is the return value of
+//! [`poll`](Client::poll), or is shown to a closure that gets the engine and can publish, and cannot wait.
+
+use crate::engine::Engine;
+use crate::error::{ClientError, ProtocolError, RequestError};
+use crate::event::{Connected, Event, Outcome, Receipt, Ticket};
+use crate::memory::Memory;
+use crate::message::Message;
+use crate::network::Network;
+use crate::options::{ConnectOptions, Settings};
+use crate::time::{Duration, Instant};
+use crate::timer::Timer;
+use crate::topic_alias::Aliases;
+use mqtt_packet::{Framer, PacketType, Properties, Publish, QoS, ReasonCode, SubscribeFilter, TopicFilter};
+
+/// How long one direction is waited for while there is work in the other one, too.
+const TURN: Duration = Duration::from_millis(10);
+
+/// A blocking client over a [`Network`] and a [`Timer`].
+#[derive(Debug)]
+pub struct Client<'b, N, T> {
+    engine: Engine<'b>,
+    framer: Framer<'b>,
+    aliases: Aliases<'b>,
+    network: N,
+    timer: T,
+}
+
+type Result<O, N> = core::result::Result<O, ClientError<<N as Network>::Error>>;
+
+impl<'b, N: Network, T: Timer> Client<'b, N, T> {
+    /// A client over a transport that is connected, or will be before [`connect`](Self::connect).
+    ///
+    /// `receive` takes what comes from the network: every packet but a large PUBLISH must fit, 128 bytes do for a small
+    /// device, and all that fits at once is read at once. `aliases` are for topics of the server;
+    /// [`Aliases::none`] is well.
+    pub fn new(
+        network: N,
+        timer: T,
+        memory: Memory<'b>,
+        receive: &'b mut [u8],
+        aliases: Aliases<'b>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            engine: Engine::new(memory, settings),
+            framer: Framer::new(receive, settings.version),
+            aliases,
+            network,
+            timer,
+        }
+    }
+
+    /// The engine, for whatever the client has no call of its own for.
+    pub const fn engine(&mut self) -> &mut Engine<'b> {
+        &mut self.engine
+    }
+
+    /// The transport.
+    pub const fn network(&mut self) -> &mut N {
+        &mut self.network
+    }
+
+    /// Whether the connection is open.
+    pub const fn is_connected(&self) -> bool {
+        self.engine.is_connected()
+    }
+
+    /// Opens the connection: CONNECT and CONNACK. An earlier one on this transport is taken as lost.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with the server's reason; whatever ends a connection; [`ClientError::Timeout`].
+    pub fn connect(&mut self, options: &ConnectOptions<'_>, timeout: Duration) -> Result<Connected<'_>, N> {
+        let deadline = self.timer.now().after(timeout);
+        self.begin_connect(options)?;
+        if !self.wait_for_piece(deadline)? {
+            return Err(self.broken(ClientError::Timeout));
+        }
+        match self.take_piece()? {
+            Some((Event::Connected(connected), _)) => Ok(connected),
+            Some((Event::Refused(connack), _)) => Err(ClientError::Refused(connack.reason_code)),
+            _ => Err(ClientError::Protocol(ProtocolError::Unexpected(PacketType::Auth))),
+        }
+    }
+
+    /// Queues CONNECT only: [`poll`](Self::poll) then brings [`Event::Connected`] or [`Event::Refused`], and before
+    /// them the [`Event::Auth`]s of an extended authentication.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`].
+    pub fn begin_connect(&mut self, options: &ConnectOptions<'_>) -> Result<(), N> {
+        if !self.engine.is_disconnected() {
+            self.engine.handle_closed();
+        }
+        self.framer.reset();
+        let now = self.timer.now();
+        Ok(self.engine.connect(now, options)?)
+    }
+
+    /// Goes on over another transport, with the session where it was.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn reconnect(
+        &mut self,
+        network: N,
+        options: &ConnectOptions<'_>,
+        timeout: Duration,
+    ) -> Result<Connected<'_>, N> {
+        self.network = network;
+        self.connect(options, timeout)
+    }
+
+    /// Leaves with DISCONNECT and closes the transport. What was published at QoS 1 and 2 and is not acknowledged stays
+    /// in the session, if that outlives the connection.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] where the rest could not be written in time; the transport is closed all the same.
+    pub fn disconnect(&mut self, timeout: Duration) -> Result<(), N> {
+        let now = self.timer.now();
+        self.engine.disconnect(now, ReasonCode::SUCCESS, Properties::EMPTY)?;
+        let result = self.flush_until(now.after(timeout));
+        self.close();
+        if result? { Ok(()) } else { Err(ClientError::Timeout) }
+    }
+
+    /// Publishes a message: takes it and writes as much as the transport takes at once. The ticket's outcome comes as
+    /// [`Event::Completed`] or from [`wait`](Self::wait).
+    ///
+    /// A message of QoS 0 that is larger than the memory for transmission is written whole from where it lies.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`], with [`RequestError::Busy`] where too much is in flight: poll, then ask again.
+    pub fn publish(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
+        match self.enqueue(message) {
+            Err(ClientError::Request(RequestError::NoRoom)) if message.qos == QoS::AtMostOnce => {
+                self.publish_directly(message)
+            }
+            Ok(ticket) => {
+                self.flush(TURN)?;
+                Ok(ticket)
+            }
+            error => error,
+        }
+    }
+
+    fn publish_directly(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
+        let mut payload = message.payload;
+        let ticket = self.begin_publish(message, u32::try_from(payload.len()).unwrap_or(u32::MAX))?;
+        let patience = self.engine.response_timeout();
+        while !payload.is_empty() {
+            match self.write_payload(payload, patience)? {
+                // Half a packet is the end of the connection.
+                0 => return Err(self.broken(ClientError::Timeout)),
+                n => payload = payload.get(n..).unwrap_or_default(),
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// Begins a message whose payload of `payload_len` bytes follows by [`write_payload`](Self::write_payload), all of
+    /// it, before anything else can be published.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn begin_publish(&mut self, message: &Message<'_>, payload_len: u32) -> Result<Ticket, N> {
+        let result = match self.engine.begin_publish(message, payload_len) {
+            Err(RequestError::Busy) => {
+                self.flush(TURN)?;
+                self.engine.begin_publish(message, payload_len)
+            }
+            result => result,
+        };
+        Ok(result?)
+    }
+
+    /// Writes the next bytes of the payload that was begun, at most for `timeout`; returns how many were taken.
+    ///
+    /// # Errors
+    /// Whatever ends the connection.
+    pub fn write_payload(&mut self, bytes: &[u8], timeout: Duration) -> Result<usize, N> {
+        let deadline = self.timer.now().after(timeout);
+        if !self.flush_until(deadline)? {
+            return Ok(0);
+        }
+        let left = self.engine.payload_left() as usize;
+        let bytes = bytes.get(..left).unwrap_or(bytes);
+        loop {
+            let now = self.timer.now();
+            match self.network.write(bytes, deadline.since(now)) {
+                Ok(0) if !bytes.is_empty() && !self.timer.now().is_at_or_after(deadline) => {}
+                Ok(n) => {
+                    self.engine.payload_written(now, n);
+                    return Ok(n);
+                }
+                Err(error) => return Err(self.broken(ClientError::Network(error))),
+            }
+        }
+    }
+
+    /// Publishes a message without writing it: it leaves with the next call that writes, together with others, which
+    /// is what makes many small messages fast. Where the memory for transmission is full, it is written first.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn enqueue(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
+        match self.engine.publish(message) {
+            Err(RequestError::Busy) => {
+                self.flush(TURN)?;
+                Ok(self.engine.publish(message)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Publishes a message and waits for its outcome; other events go to `on_event`.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish) and [`wait`](Self::wait).
+    pub fn publish_and_wait(
+        &mut self,
+        message: &Message<'_>,
+        timeout: Duration,
+        on_event: impl FnMut(Event<'_>, &mut Engine<'b>),
+    ) -> Result<Outcome, N> {
+        let ticket = self.publish(message)?;
+        self.wait(ticket, timeout, on_event)
+    }
+
+    /// Asks for subscriptions, each with its options. [`wait`](Self::wait) for the ticket, or for [`Event::Granted`]
+    /// with a reason code for each filter.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn subscribe(&mut self, filters: &[SubscribeFilter<'_>]) -> Result<Ticket, N> {
+        let ticket = self.engine.subscribe(filters, Properties::EMPTY)?;
+        self.flush(TURN)?;
+        Ok(ticket)
+    }
+
+    /// Asks for the end of subscriptions.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn unsubscribe(&mut self, filters: &[TopicFilter<'_>]) -> Result<Ticket, N> {
+        let ticket = self.engine.unsubscribe(filters, Properties::EMPTY)?;
+        self.flush(TURN)?;
+        Ok(ticket)
+    }
+
+    /// Accepts a received message by hand, see [`Engine::accept`]; the acknowledgement leaves with the next call that
+    /// writes.
+    ///
+    /// # Errors
+    /// [`RequestError::Stale`].
+    pub fn accept(&mut self, receipt: Receipt) -> Result<(), N> {
+        Ok(self.engine.accept(receipt, ReasonCode::SUCCESS)?)
+    }
+
+    /// Waits for the outcome of a request; what else happens meanwhile goes to `on_event`, the outcomes of others as
+    /// [`Event::Completed`].
+    ///
+    /// # Errors
+    /// Whatever ends the connection, before the outcome was there: it comes later, or with the next connection.
+    /// [`ClientError::Timeout`]: nothing is lost, it may be waited for again.
+    pub fn wait(
+        &mut self,
+        ticket: Ticket,
+        timeout: Duration,
+        mut on_event: impl FnMut(Event<'_>, &mut Engine<'b>),
+    ) -> Result<Outcome, N> {
+        let deadline = self.timer.now().after(timeout);
+        loop {
+            while let Some((done, outcome)) = self.engine.poll_completion() {
+                if done == ticket {
+                    return Ok(outcome);
+                }
+                on_event(Event::Completed(done, outcome), &mut self.engine);
+            }
+            if self.wait_for_piece(deadline)? {
+                if let Some((event, engine)) = self.take_piece()? {
+                    on_event(event, engine);
+                }
+            } else if !self.engine.has_completion() {
+                return Err(ClientError::Timeout);
+            }
+        }
+    }
+
+    /// Waits until something happens, at most for `timeout`; see [`poll_until`](Self::poll_until).
+    ///
+    /// # Errors
+    /// Whatever ends the connection.
+    pub fn poll<'c>(&'c mut self, timeout: Duration) -> Result<Option<(Event<'c>, &'c mut Engine<'b>)>, N> {
+        let deadline = self.timer.now().after(timeout);
+        self.poll_until(deadline)
+    }
+
+    /// Waits until something happens, at most until `deadline`, and sees to keep alive, acknowledgements and replay
+    /// meanwhile. Returns the event and the engine, so that a message can be answered while it is held; `None` where
+    /// nothing of interest happened in this turn, which may be before the deadline.
+    ///
+    /// # Errors
+    /// Whatever ends the connection, once; then [`RequestError::NotConnected`].
+    pub fn poll_until<'c>(
+        &'c mut self,
+        deadline: Instant,
+    ) -> Result<Option<(Event<'c>, &'c mut Engine<'b>)>, N> {
+        if let Some((ticket, outcome)) = self.engine.poll_completion() {
+            return Ok(Some((Event::Completed(ticket, outcome), &mut self.engine)));
+        }
+        if !self.wait_for_piece(deadline)? {
+            return Ok(match self.engine.poll_completion() {
+                Some((ticket, outcome)) => Some((Event::Completed(ticket, outcome), &mut self.engine)),
+                None => None,
+            });
+        }
+        self.take_piece()
+    }
+
+    /// Takes what has arrived already, without waiting; see [`poll_until`](Self::poll_until).
+    ///
+    /// # Errors
+    /// Whatever ends the connection.
+    pub fn try_recv<'c>(&'c mut self) -> Result<Option<(Event<'c>, &'c mut Engine<'b>)>, N> {
+        self.poll(Duration::ZERO)
+    }
+
+    /// Waits for the next message, at most for `timeout`. Other events are passed over, outcomes stay where they are.
+    /// `None` when time is up; also where a repeat was passed over.
+    ///
+    /// # Errors
+    /// Whatever ends the connection.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<(Publish<'_>, Option<Receipt>)>, N> {
+        let deadline = self.timer.now().after(timeout);
+        loop {
+            if !self.wait_for_piece(deadline)? {
+                if self.engine.has_completion() && !self.timer.now().is_at_or_after(deadline) {
+                    continue;
+                }
+                return Ok(None);
+            }
+            if self.framer.peek() == Some(PacketType::Publish) {
+                break;
+            }
+            self.take_piece()?;
+        }
+        Ok(match self.take_piece()? {
+            Some((Event::Message { publish, receipt }, _)) => Some((publish, receipt)),
+            _ => None,
+        })
+    }
+
+    /// Runs the connection until `deadline`, or until `on_event` returns something.
+    ///
+    /// # Errors
+    /// Whatever ends the connection.
+    pub fn run_until<R>(
+        &mut self,
+        deadline: Instant,
+        mut on_event: impl FnMut(Event<'_>, &mut Engine<'b>) -> Option<R>,
+    ) -> Result<Option<R>, N> {
+        loop {
+            if let Some((event, engine)) = self.poll_until(deadline)? {
+                if let Some(result) = on_event(event, engine) {
+                    return Ok(Some(result));
+                }
+            } else if self.timer.now().is_at_or_after(deadline) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Until when the application may sleep without [`poll`](Self::poll)ing, if nothing arrives: the engine's next
+    /// deadline; `None` for ever.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.engine.next_timeout()
+    }
+
+    /// Writes what waits for transmission, at most for `timeout`; whether all of it was written.
+    ///
+    /// # Errors
+    /// Whatever ends the connection.
+    pub fn flush(&mut self, timeout: Duration) -> Result<bool, N> {
+        if self.engine.transmit().is_empty() {
+            return Ok(true);
+        }
+        let deadline = self.timer.now().after(timeout);
+        self.flush_until(deadline)
+    }
+
+    fn flush_until(&mut self, deadline: Instant) -> Result<bool, N> {
+        loop {
+            let now = self.timer.now();
+            let bytes = self.engine.transmit();
+            if bytes.is_empty() {
+                return match self.network.flush() {
+                    Ok(()) => Ok(true),
+                    Err(error) => Err(self.broken(ClientError::Network(error))),
+                };
+            }
+            match self.network.write(bytes, deadline.since(now)) {
+                Ok(0) if self.timer.now().is_at_or_after(deadline) => return Ok(false),
+                Ok(n) => self.engine.transmitted(now, n),
+                Err(error) => return Err(self.broken(ClientError::Network(error))),
+            }
+        }
+    }
+
+    /// Drives the connection until a piece can be handled (`true`), a request is over, or time is up.
+    fn wait_for_piece(&mut self, deadline: Instant) -> Result<bool, N> {
+        loop {
+            if self.engine.wants_close() {
+                self.close();
+            }
+            if self.engine.is_disconnected() {
+                return Err(RequestError::NotConnected.into());
+            }
+            match self.framer.ready() {
+                Ok(ready) if ready && self.engine.can_receive() => return Ok(true),
+                Ok(_) => {}
+                Err(error) => {
+                    let error = self.engine.handle_malformed(error);
+                    return Err(self.broken(error.into()));
+                }
+            }
+            let now = self.timer.now();
+            if let Err(error) = self.engine.handle_timeout(now) {
+                return Err(self.broken(error.into()));
+            }
+            let all_written = self.flush(TURN)?;
+            if self.engine.has_completion() {
+                return Ok(false);
+            }
+            let now = self.timer.now();
+            let until = match self.engine.next_timeout() {
+                Some(timeout) => deadline.earlier(timeout),
+                None => deadline,
+            };
+            let mut wait = until.since(now);
+            if !all_written {
+                wait = wait.min(TURN);
+            }
+            if !self.read(wait)? && self.timer.now().is_at_or_after(deadline) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads what is there, or waits for it; whether bytes came.
+    fn read(&mut self, wait: Duration) -> Result<bool, N> {
+        let spare = self.framer.spare();
+        if spare.is_empty() {
+            // A whole packet is here that may not be handled yet.
+            let now = self.timer.now();
+            return self.flush_until(now.after(wait)).map(|_| false);
+        }
+        match self.network.read(spare, wait) {
+            Ok(0) => Ok(false),
+            Ok(n) => {
+                self.framer.filled(n);
+                let now = self.timer.now();
+                self.engine.heard(now);
+                Ok(true)
+            }
+            Err(error) => Err(self.broken(ClientError::Network(error))),
+        }
+    }
+
+    /// Handles the piece that is ready.
+    fn take_piece<'c>(&'c mut self) -> Result<Option<(Event<'c>, &'c mut Engine<'b>)>, N> {
+        let Self { engine, framer, aliases, network, timer } = self;
+        let Some(piece) = framer.next() else {
+            return Ok(None);
+        };
+        match engine.handle(timer.now(), piece, aliases) {
+            Ok(event) => Ok(event.map(|event| (event, engine))),
+            Err(error) => {
+                last_words(engine, network);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends the connection for an error.
+    fn broken(&mut self, error: ClientError<N::Error>) -> ClientError<N::Error> {
+        match error {
+            ClientError::Network(_) => self.close(),
+            _ => last_words(&mut self.engine, &mut self.network),
+        }
+        error
+    }
+
+    fn close(&mut self) {
+        self.network.close();
+        self.engine.handle_closed();
+    }
+}
+
+/// Writes what is left to say as far as it goes at once, and closes.
+fn last_words<N: Network>(engine: &mut Engine<'_>, network: &mut N) {
+    let bytes = engine.transmit();
+    if !bytes.is_empty() && network.write(bytes, Duration::ZERO).is_ok() {
+        let _ = network.flush();
+    }
+    network.close();
+    engine.handle_closed();
+}
