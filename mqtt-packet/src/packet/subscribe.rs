@@ -169,10 +169,11 @@ impl<'a> SubscribeFilters<'a> {
         Ok(Self(Source::Wire(bytes, version)))
     }
 
-    /// The bytes as they came, where this version writes them the same.
+    /// The bytes as they came, where this version writes them the same; in 3.1 they may have reserved bits that nobody
+    /// looked at.
     fn wire(&self, version: Version) -> Option<&'a [u8]> {
         match self.0 {
-            Source::Wire(bytes, wire) if wire == version => Some(bytes),
+            Source::Wire(bytes, wire) if wire == version && version != Version::V3_1 => Some(bytes),
             _ => None,
         }
     }
