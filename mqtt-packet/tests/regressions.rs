@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use mqtt_packet::{DecodeError, FixedHeader, Framer, PropertyId, Publish, Version};
+use mqtt_packet::{
+    DecodeError, FixedHeader, Frame, Framer, PropertyId, Publish, SliceSink, Subscribe, Version,
+};
 
 /// A buffer without room for a fixed header was neither ready nor refused when it was full: its reader would have read
 /// nothing, over and over.
@@ -34,4 +36,16 @@ fn a_broken_property_is_refused_as_soon_as_its_section_is_there() {
     framer.spare()[..front.len()].copy_from_slice(&front);
     framer.filled(front.len());
     assert_eq!(framer.ready(), Err(DecodeError::PropertyLength));
+}
+
+/// A SUBSCRIBE of 3.1 was passed on with option bits that 3.1 reserves and does not check.
+#[test]
+fn reserved_option_bits_are_not_passed_on() {
+    let sloppy = [0x82, 0x06, 0x00, 0x01, 0x00, 0x01, b't', 0x79];
+    let (frame, _) = Frame::split(&sloppy).unwrap().unwrap();
+    let subscribe = Subscribe::decode(frame, Version::V3_1).unwrap();
+    let mut memory = [0; 8];
+    let mut out = SliceSink::new(&mut memory);
+    subscribe.encode(Version::V3_1, &mut out).unwrap();
+    assert_eq!(out.written(), [0x82, 0x06, 0x00, 0x01, 0x00, 0x01, b't', 0x01]);
 }
