@@ -1,1 +1,19 @@
-//! Placeholder.
+//! An MQTT broker: all of 3.1, 3.1.1 and 5.0, as a program or inside yours.
+//!
+//! ```
+//! use mqtt_broker_lite::Broker;
+//!
+//! let broker = Broker::builder().listen("mqtt://127.0.0.1:0").start()?;
+//! println!("{}", broker.url());
+//! // Clients connect, publish and subscribe.
+//! broker.shutdown();
+//! # Ok::<(), mqtt_broker_lite::StartError>(())
+//! ```
+//!
+//! [`core`] is the broker without sockets, files and clocks; everything else here connects it to them.
+
+pub mod core;
+mod shell;
+pub mod store;
+
+pub use shell::{Broker, Builder, StartError};

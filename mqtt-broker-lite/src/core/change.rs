@@ -1,0 +1,93 @@
+//! The vocabulary of what must survive a crash. Each change is idempotent by its key, and feeding the changes that
+//! are left to a new shard rebuilds it.
+
+use super::{Client, Message, SubscriptionRecord};
+use mqtt_packet::{PacketId, QoS};
+use std::sync::Arc;
+
+/// A session, numbered by its shard and never numbered so again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNumber(pub u64);
+
+/// A stored message, numbered by the shard that stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageNumber(pub u64);
+
+/// What is known about a session beside its subscriptions and messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Whose it is.
+    pub client: Arc<Client>,
+    /// For how many seconds it outlives its connection; `u32::MAX` is for ever.
+    pub expiry: u32,
+    /// When its connection ended, in milliseconds since 1970; `None` while there is one.
+    pub away_since: Option<u64>,
+    /// The will that is still to be published.
+    pub will: Option<StoredWill>,
+}
+
+/// A will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWill {
+    /// The message; its Message Expiry Interval counts from when it is published.
+    pub message: Arc<Message>,
+    /// Message Expiry Interval in seconds.
+    pub expiry: Option<u32>,
+    /// Will Delay Interval in seconds.
+    pub delay: u32,
+}
+
+/// Something that must survive, or need not any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A session is like this.
+    Session(SessionNumber, SessionRecord),
+    /// A session ended, with everything under its number.
+    SessionGone(SessionNumber),
+    /// A session has this subscription.
+    Subscription(SessionNumber, Box<str>, SubscriptionRecord),
+    /// A session has it no more.
+    SubscriptionGone(SessionNumber, Box<str>),
+    /// A message that others of these changes refer to.
+    Message(MessageNumber, Arc<Message>),
+    /// Nothing refers to it any more.
+    MessageGone(MessageNumber),
+    /// A message waits for a session.
+    Queued {
+        /// For which.
+        session: SessionNumber,
+        /// Its place in the session's order.
+        sequence: u64,
+        /// Which message.
+        message: MessageNumber,
+        /// The QoS to deliver it with.
+        qos: QoS,
+        /// The retain flag to deliver it with.
+        retain: bool,
+        /// The Subscription Identifiers to deliver it with.
+        subscription_ids: Box<[u32]>,
+    },
+    /// It was given to the client under this count of packet identifiers.
+    InFlight {
+        /// By which session.
+        session: SessionNumber,
+        /// Which of its messages.
+        sequence: u64,
+        /// The session's count of packet identifiers, which gives the identifier.
+        serial: u64,
+        /// Whether PUBREC came, and as which of the session's.
+        received: Option<u64>,
+    },
+    /// The message of this place was received, refused or dropped: it is never sent again.
+    QueuedGone(SessionNumber, u64),
+    /// The exchange of this count of packet identifiers is over.
+    InFlightGone(SessionNumber, u64),
+    /// A QoS 2 message came under this identifier, and PUBREL did not yet.
+    Received(SessionNumber, PacketId),
+    /// PUBREL came.
+    ReceivedGone(SessionNumber, PacketId),
+    /// The retained message of its topic.
+    Retained(Arc<Message>),
+    /// This topic has none any more.
+    RetainedGone(Box<str>),
+}

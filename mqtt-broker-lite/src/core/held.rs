@@ -1,0 +1,45 @@
+//! Outputs of one connection that wait for their cause: durable before acknowledged, in the order of their packets
+//! [MQTT-4.6.0-2]. The head of the queue waits, and everything behind it with it.
+
+use super::journal::Journal;
+use super::{Cause, Wire};
+use std::collections::VecDeque;
+
+/// What sending a held packet means beyond its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    /// One message of the client's is acknowledged: it may send one more.
+    Acknowledged,
+    /// The client is connected.
+    Connected,
+}
+
+#[derive(Debug)]
+pub(super) struct HeldPacket {
+    cause: Option<Cause>,
+    pub(super) wire: Wire,
+    pub(super) then: Then,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Held(VecDeque<HeldPacket>);
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, cause: Option<Cause>, wire: Wire, then: Then) {
+        self.0.push_back(HeldPacket { cause, wire, then });
+    }
+
+    /// The head, if it waits no longer.
+    pub(super) fn pop(&mut self, journal: &Journal) -> Option<HeldPacket> {
+        let head = self.0.front()?;
+        if head.cause.is_some_and(|cause| !journal.is_synced(cause)) {
+            return None;
+        }
+        self.0.pop_front()
+    }
+}

@@ -1,0 +1,129 @@
+//! What this turn changes of what must survive, under one cause, and which causes are not safe yet.
+
+use super::{Cause, Change, Message, MessageNumber, SessionNumber, ShardId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    durable: bool,
+    shard: ShardId,
+    last_cause: u64,
+    last_message: u64,
+    /// The cause of this turn, once there is something to write.
+    open: Option<Cause>,
+    changes: Vec<Change>,
+    /// Causes that are not safe yet, each with the sessions that wait for them.
+    unsynced: BTreeMap<Cause, Vec<SessionNumber>>,
+    /// How many queues refer to each stored message.
+    references: BTreeMap<MessageNumber, u32>,
+}
+
+impl Journal {
+    pub(super) fn new(durable: bool, shard: ShardId) -> Self {
+        Self {
+            durable,
+            shard,
+            last_cause: 0,
+            last_message: 0,
+            open: None,
+            changes: Vec::new(),
+            unsynced: BTreeMap::new(),
+            references: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Notes a change under the cause of this turn.
+    pub(super) fn record(&mut self, change: Change) {
+        if !self.durable {
+            return;
+        }
+        if self.open.is_none() {
+            self.last_cause = self.last_cause.saturating_add(1);
+            let cause = Cause { shard: self.shard, number: self.last_cause };
+            self.open = Some(cause);
+            self.unsynced.insert(cause, Vec::new());
+        }
+        self.changes.push(change);
+    }
+
+    /// The cause of this turn, if anything was written: what promises it waits for that.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.open
+    }
+
+    /// Something of a session waits for a cause.
+    pub(super) fn watch(&mut self, cause: Cause, session: SessionNumber) {
+        if let Some(sessions) = self.unsynced.get_mut(&cause)
+            && sessions.last() != Some(&session)
+        {
+            sessions.push(session);
+        }
+    }
+
+    /// Everything that was written and is not safe yet, this turn included.
+    pub(super) fn unsynced(&self) -> impl Iterator<Item = Cause> {
+        self.unsynced.keys().copied()
+    }
+
+    /// Ends the turn.
+    pub(super) fn take(&mut self) -> Option<(Cause, Vec<Change>)> {
+        let cause = self.open.take()?;
+        Some((cause, std::mem::take(&mut self.changes)))
+    }
+
+    pub(super) fn is_synced(&self, cause: Cause) -> bool {
+        !self.unsynced.contains_key(&cause)
+    }
+
+    /// A cause is safe; returns the sessions that may wait for it.
+    pub(super) fn synced(&mut self, cause: Cause) -> Vec<SessionNumber> {
+        self.unsynced.remove(&cause).unwrap_or_default()
+    }
+
+    /// Stores a message, once, and counts one more reference to it.
+    pub(super) fn refer(
+        &mut self,
+        number: &mut Option<MessageNumber>,
+        message: &Arc<Message>,
+    ) -> MessageNumber {
+        let stored = match *number {
+            Some(stored) => stored,
+            None => {
+                self.last_message = self.last_message.saturating_add(1);
+                let stored = MessageNumber(u64::from(self.shard.0) << 48 | self.last_message);
+                self.record(Change::Message(stored, Arc::clone(message)));
+                stored
+            }
+        };
+        *number = Some(stored);
+        let count = self.references.entry(stored).or_default();
+        *count = count.saturating_add(1);
+        stored
+    }
+
+    /// One reference less.
+    pub(super) fn release(&mut self, number: MessageNumber) {
+        let Some(count) = self.references.get_mut(&number) else {
+            return;
+        };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.references.remove(&number);
+            self.record(Change::MessageGone(number));
+        }
+    }
+
+    /// A message and a reference to it that were stored before a restart.
+    pub(super) fn restore(&mut self, number: MessageNumber) {
+        let count = self.references.entry(number).or_default();
+        *count = count.saturating_add(1);
+        if number.0 >> 48 == u64::from(self.shard.0) {
+            self.last_message = self.last_message.max(number.0 & 0xFFFF_FFFF_FFFF);
+        }
+    }
+}

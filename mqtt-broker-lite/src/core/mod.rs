@@ -1,0 +1,141 @@
+//! The broker without sockets, files and clocks: inputs in, outputs out, and the same inputs always give the same
+//! outputs.
+//!
+//! A [`Shard`] owns sessions. It is told what happened ([`Input`]) and asked what to do ([`Output`]); everything it
+//! says about time, bytes and entropy came in as an argument. The disk is a peer like any other: what must survive
+//! is an [`Output::Write`] under a [`Cause`], and whatever promises it to a client waits for [`Input::Synced`].
+
+mod acknowledge;
+mod authenticate;
+mod change;
+mod connection;
+mod deliver;
+mod depart;
+mod form;
+mod handshake;
+mod held;
+mod journal;
+mod message;
+mod outbound;
+mod policy;
+mod publish;
+mod reason;
+mod recover;
+mod retained;
+mod session;
+mod settings;
+mod shard;
+mod subscribe;
+mod timers;
+mod topic_tree;
+mod will;
+mod wire;
+
+pub use change::{Change, MessageNumber, SessionNumber, SessionRecord, StoredWill};
+pub use message::{Client, Message};
+pub use policy::{Access, AllowAll, AuthStep, Credentials, Mechanism, Policy, Verdict};
+pub use reason::CloseReason;
+pub use session::SubscriptionRecord;
+pub use settings::Settings;
+pub use shard::Shard;
+pub use wire::Wire;
+
+use mqtt_packet::{DecodeError, Frame, ReasonCode};
+
+/// A connection, numbered by the shell. A number is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// One of the shards of a broker: 0 and up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+/// One thing that happened and changed what must survive. Everything that promises its result waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cause {
+    /// Where it happened.
+    pub shard: ShardId,
+    /// The shard's own count, from 1 after each start.
+    pub number: u64,
+}
+
+/// Which part of a cause a shard writes; the store commits all parts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// From 0.
+    pub index: u16,
+    /// How many there are, at least 1.
+    pub of: u16,
+}
+
+impl Part {
+    /// A cause that concerns one shard only.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+}
+
+/// The time, as whoever calls knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds since some fixed moment; never goes back. For everything that ends with the process.
+    pub mono: u64,
+    /// Milliseconds since 1970; for what survives a restart.
+    pub wall: u64,
+}
+
+/// A question that was asked, to find its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What the shell is asked to find out, elsewhere and in its own time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// May this client connect?
+    Authenticate(Credentials),
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No, with the code for CONNACK.
+    Refuse(ReasonCode),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A client opened a connection. Entropy comes with it, for whatever needs some.
+    Opened(ConnId, [u8; 16]),
+    /// A packet arrived.
+    Frame(ConnId, Frame<'a>),
+    /// Bytes arrived that cannot be cut into packets, or a packet above [`Settings::max_packet_size`].
+    Broken(ConnId, DecodeError),
+    /// The shell got rid of so many bytes of what was sent on a connection.
+    Sent(ConnId, usize),
+    /// A connection is gone.
+    Closed(ConnId),
+    /// Everything under a cause is safe.
+    Synced(Cause),
+    /// A question was answered.
+    Answer(Token, Decision),
+    /// The broker stops: tell those who can be told.
+    Shutdown,
+    /// The time of the last [`Output::WakeAt`] has come.
+    Timeout,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send bytes on a connection.
+    Send(ConnId, Wire),
+    /// Send what there is to send, then close the connection. Nothing more is said about it.
+    Close(ConnId, CloseReason),
+    /// Make these changes safe, all or none, and answer [`Input::Synced`].
+    Write(Cause, Part, Vec<Change>),
+    /// Find something out.
+    Ask(Token, Question),
+    /// Give [`Input::Timeout`] when the monotonic clock shows this; replaces what was said before.
+    WakeAt(u64),
+}

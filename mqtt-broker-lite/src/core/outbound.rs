@@ -1,0 +1,226 @@
+//! The messages of one session on their way to its client: those that wait, and those that wait for an
+//! acknowledgement, in the order they were sent.
+//!
+//! Packet identifiers come from a count that never goes back: the identifier of count `n` is `(n - 1) % 65,535 + 1`.
+//! So the messages in flight are sorted by count, and an identifier is found by search, not by a table.
+
+use super::{Message, MessageNumber};
+use mqtt_client::delivery::Sending;
+use mqtt_packet::{PacketId, QoS};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const IDS: u64 = u16::MAX as u64;
+
+/// A message for one session.
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    /// Its place in the session's order; 0 where nothing of it is stored.
+    pub(super) sequence: u64,
+    pub(super) message: Arc<Message>,
+    /// Under which number it is stored, if it is.
+    pub(super) number: Option<MessageNumber>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) subscription_ids: Box<[u32]>,
+}
+
+/// A message that was sent and not acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub(super) serial: u64,
+    pub(super) stage: Sending,
+    /// The place of its PUBREC among those of the session: PUBRELs go in this order [MQTT-4.6.0-4].
+    pub(super) received: u64,
+    /// What is repeated after a reconnect; nothing where the session ends with the connection, or after PUBREC.
+    pub(super) queued: Option<Queued>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    queue: VecDeque<Queued>,
+    queue_bytes: usize,
+    /// How many of the queue are of QoS 0.
+    queue_qos0: usize,
+    pub(super) in_flight: VecDeque<InFlight>,
+    last_serial: u64,
+    last_sequence: u64,
+    last_received: u64,
+}
+
+/// The identifier of a count from 1.
+pub(super) fn packet_id(serial: u64) -> PacketId {
+    let id = serial.wrapping_sub(1) % IDS;
+    u16::try_from(id.wrapping_add(1)).ok().and_then(PacketId::new).unwrap_or(PacketId::MIN)
+}
+
+impl Outbound {
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.last_sequence = self.last_sequence.saturating_add(1);
+        self.last_sequence
+    }
+
+    /// The place of one more PUBREC.
+    pub(super) fn next_received(&mut self) -> u64 {
+        self.last_received = self.last_received.saturating_add(1);
+        self.last_received
+    }
+
+    /// The next count whose identifier is not in use [MQTT-2.3.1-4, MQTT-2.2.1-4].
+    pub(super) fn next_serial(&mut self) -> u64 {
+        let mut serial = self.last_serial.saturating_add(1);
+        let oldest = self.in_flight.front().map_or(serial, |oldest| oldest.serial);
+        if serial.saturating_sub(oldest) >= IDS {
+            while self.find(packet_id(serial)).is_some() {
+                serial = serial.saturating_add(1);
+            }
+        }
+        self.last_serial = serial;
+        serial
+    }
+
+    /// Where in `in_flight` an identifier is.
+    pub(super) fn find(&self, id: PacketId) -> Option<usize> {
+        let oldest = self.in_flight.front()?.serial;
+        let newest = self.in_flight.back()?.serial;
+        let back =
+            u64::from(packet_id(newest).get()).saturating_add(IDS).saturating_sub(u64::from(id.get())) % IDS;
+        let mut serial = newest.checked_sub(back)?;
+        while serial >= oldest && serial > 0 {
+            if let Ok(index) = self.in_flight.binary_search_by_key(&serial, |in_flight| in_flight.serial) {
+                return Some(index);
+            }
+            serial = serial.checked_sub(IDS)?;
+        }
+        None
+    }
+
+    pub(super) fn push_in_flight(&mut self, in_flight: InFlight) {
+        self.in_flight.push_back(in_flight);
+    }
+
+    pub(super) fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn queue_bytes(&self) -> usize {
+        self.queue_bytes
+    }
+
+    /// Whether a new message of this QoS must not overtake one that waits: order is owed within a topic and QoS.
+    pub(super) fn must_wait(&self, qos: QoS) -> bool {
+        match qos {
+            QoS::AtMostOnce => self.queue_qos0 > 0,
+            _ => self.queue.len() > self.queue_qos0,
+        }
+    }
+
+    pub(super) fn push(&mut self, queued: Queued) {
+        self.count(&queued, true);
+        self.queue.push_back(queued);
+    }
+
+    fn count(&mut self, queued: &Queued, comes: bool) {
+        let bytes = queued.message.size();
+        let qos0 = usize::from(queued.qos == QoS::AtMostOnce);
+        if comes {
+            self.queue_bytes = self.queue_bytes.saturating_add(bytes);
+            self.queue_qos0 = self.queue_qos0.saturating_add(qos0);
+        } else {
+            self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
+            self.queue_qos0 = self.queue_qos0.saturating_sub(qos0);
+        }
+    }
+
+    pub(super) fn front(&self) -> Option<&Queued> {
+        self.queue.front()
+    }
+
+    /// The first that may go without quota.
+    pub(super) fn pop_qos0(&mut self) -> Option<Queued> {
+        if self.queue_qos0 == 0 {
+            return None;
+        }
+        let index = self.queue.iter().position(|queued| queued.qos == QoS::AtMostOnce)?;
+        let queued = self.queue.remove(index)?;
+        self.count(&queued, false);
+        Some(queued)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.count(&queued, false);
+        Some(queued)
+    }
+
+    /// Everything that waits and everything in flight, for a session that ends.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Queued> {
+        self.queue_bytes = 0;
+        self.queue_qos0 = 0;
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let queue = std::mem::take(&mut self.queue);
+        in_flight.into_iter().filter_map(|in_flight| in_flight.queued).chain(queue)
+    }
+
+    /// Puts back what was stored before a restart.
+    pub(super) fn restore(&mut self, queued: Queued) {
+        self.last_sequence = self.last_sequence.max(queued.sequence);
+        let at = self.queue.partition_point(|other| other.sequence < queued.sequence);
+        self.count(&queued, true);
+        self.queue.insert(at, queued);
+    }
+
+    /// Puts back what was in flight before a restart; the message, if it is still needed, was restored before.
+    pub(super) fn restore_in_flight(&mut self, sequence: u64, serial: u64, received: Option<u64>) {
+        let queued = match self.queue.binary_search_by_key(&sequence, |queued| queued.sequence) {
+            Ok(at) => self.queue.remove(at),
+            Err(_) => None,
+        };
+        if let Some(queued) = &queued {
+            self.count(queued, false);
+        }
+        let stage = match (received, &queued) {
+            (Some(_), _) => Some(Sending::AwaitPubComp),
+            (None, Some(queued)) => Sending::new(queued.qos),
+            (None, None) => None,
+        };
+        let Some(stage) = stage else {
+            return;
+        };
+        self.last_serial = self.last_serial.max(serial);
+        self.last_sequence = self.last_sequence.max(sequence);
+        self.last_received = self.last_received.max(received.unwrap_or(0));
+        let at = self.in_flight.partition_point(|other| other.serial < serial);
+        self.in_flight.insert(at, InFlight { serial, stage, received: received.unwrap_or(0), queued });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(outbound: &mut Outbound) -> PacketId {
+        let serial = outbound.next_serial();
+        outbound.push_in_flight(InFlight { serial, stage: Sending::AwaitPubAck, received: 0, queued: None });
+        packet_id(serial)
+    }
+
+    /// [MQTT-2.3.1-4] [MQTT-2.2.1-4]
+    #[test]
+    fn an_identifier_in_use_is_not_given_again() {
+        let mut outbound = Outbound::default();
+        let stuck: Vec<_> = (0..3).map(|_| sent(&mut outbound)).collect();
+        for _ in 0..200_000 {
+            let id = sent(&mut outbound);
+            assert!(!stuck.contains(&id));
+            let index = outbound.find(id).unwrap();
+            assert_eq!(index, 3);
+            outbound.in_flight.remove(index);
+        }
+        for id in stuck {
+            let index = outbound.find(id).unwrap();
+            outbound.in_flight.remove(index);
+        }
+        assert_eq!(outbound.find(PacketId::MIN), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! A shard from what was stored: the changes that are left are fed to it before anybody connects.
+
+use super::outbound::Queued;
+use super::session::{Away, FOR_EVER, Session};
+use super::shard::Shard;
+use super::subscribe::grant;
+use super::timers::Timer;
+use super::topic_tree::Target;
+use super::{Change, Message, MessageNumber, Now, SessionNumber, SessionRecord, SubscriptionRecord};
+use mqtt_packet::TopicFilter;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Shard {
+    /// Rebuilds what was stored, from the changes that are left of it: sessions before what belongs to them, messages
+    /// before what refers to them, queues before what is in flight.
+    ///
+    /// Sessions that were connected count as lost at this moment; time that passed since the others were left counts.
+    pub fn restore(&mut self, now: Now, stored: impl IntoIterator<Item = Change>) {
+        self.now = now;
+        let mut messages = BTreeMap::new();
+        for change in stored {
+            self.restore_one(change, &mut messages);
+        }
+        if let Some((cause, changes)) = self.journal.take() {
+            let part = super::Part::WHOLE;
+            self.outputs.push_back(super::Output::Write(cause, part, changes));
+        }
+    }
+
+    fn restore_one(&mut self, change: Change, messages: &mut BTreeMap<MessageNumber, Arc<Message>>) {
+        match change {
+            Change::Session(number, record) => self.restore_session(number, record),
+            Change::Subscription(number, filter, record) => self.restore_subscription(number, filter, record),
+            Change::Message(number, message) => drop(messages.insert(number, message)),
+            Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } => {
+                if let (Some(session), Some(message)) = (self.numbered(session), messages.get(&number)) {
+                    session.outbound.restore(Queued {
+                        sequence,
+                        message: Arc::clone(message),
+                        number: Some(number),
+                        qos,
+                        retain,
+                        subscription_ids,
+                    });
+                    self.journal.restore(number);
+                }
+            }
+            Change::InFlight { session, sequence, serial, received } => {
+                if let Some(session) = self.numbered(session) {
+                    session.outbound.restore_in_flight(sequence, serial, received);
+                }
+            }
+            Change::Received(session, id) => {
+                if let Some(session) = self.numbered(session) {
+                    session.received.insert(id, None);
+                }
+            }
+            Change::Retained(message) => self.retained.set(message),
+            // What is gone is not left.
+            Change::SessionGone(_)
+            | Change::SubscriptionGone(..)
+            | Change::MessageGone(_)
+            | Change::QueuedGone(..)
+            | Change::InFlightGone(..)
+            | Change::ReceivedGone(..)
+            | Change::RetainedGone(_) => {}
+        }
+    }
+
+    fn numbered(&mut self, number: SessionNumber) -> Option<&mut Session> {
+        self.sessions.get_mut(*self.by_number.get(&number)?)
+    }
+
+    fn restore_session(&mut self, number: SessionNumber, record: SessionRecord) {
+        let now = self.now;
+        let since = record.away_since.unwrap_or(now.wall);
+        let passed = now.wall.saturating_sub(since);
+        let left = |seconds: u32| {
+            let whole = u64::from(seconds).saturating_mul(1000);
+            now.mono.saturating_add(whole.saturating_sub(passed))
+        };
+        let mut session = Session::new(number, Arc::clone(&record.client));
+        session.is_stored = true;
+        session.expiry = record.expiry;
+        let ends = (record.expiry != FOR_EVER).then(|| left(record.expiry));
+        let will_at = record.will.as_ref().map(|will| left(will.delay));
+        session.away = Some(Away { since, ends, will_at });
+        session.will = record.will;
+        for (at, timer) in [(ends, Timer::Session(number)), (will_at, Timer::Will(number))] {
+            if let Some(at) = at {
+                self.timers.start(at, timer);
+            }
+        }
+        let key = self.sessions.insert(session);
+        self.by_client.insert(record.client.client_id.clone(), key);
+        self.by_number.insert(number, key);
+        if number.0 >> 48 == u64::from(self.settings.shard.0) {
+            self.last_session = self.last_session.max(number.0 & 0xFFFF_FFFF_FFFF);
+        }
+        if record.away_since.is_none() {
+            self.store_session(key);
+        }
+    }
+
+    fn restore_subscription(&mut self, number: SessionNumber, filter: Box<str>, record: SubscriptionRecord) {
+        let Some(&key) = self.by_number.get(&number) else {
+            return;
+        };
+        if let Ok(filter) = TopicFilter::new(&filter) {
+            self.tree.insert(filter, Target::Session(key), grant(record));
+        }
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.subscriptions.insert(filter, record);
+        }
+    }
+}

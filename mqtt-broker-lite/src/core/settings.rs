@@ -1,0 +1,95 @@
+//! Everything about a shard that an operator may want otherwise.
+
+use super::ShardId;
+use mqtt_packet::QoS;
+
+/// How a shard behaves and where its limits are. All limits hold for each connection or session, unless they say
+/// otherwise.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// How many shards the broker has.
+    pub shards: u16,
+    /// Whether anything survives a restart: without, nothing is written and nothing waits for the disk.
+    pub durable: bool,
+    /// Makes hashes differ between brokers, so that nobody can choose topics that collide.
+    pub seed: u64,
+    /// Time from opening a connection to its CONNECT, and for each step of an authentication, in milliseconds.
+    pub connect_timeout: u64,
+    /// The largest packet from a client, in bytes with its fixed header; the shell refuses what is larger.
+    pub max_packet_size: u32,
+    /// The largest packet before the client is known.
+    pub max_connect_size: u32,
+    /// Levels of a topic name or filter.
+    pub max_topic_levels: usize,
+    /// QoS 1 and 2 messages of a 5.0 client that are not acknowledged yet.
+    pub receive_maximum: u16,
+    /// The highest Topic Alias from a client.
+    pub topic_alias_maximum: u16,
+    /// Topic Aliases that the server uses itself, if the client takes that many.
+    pub outgoing_aliases: u16,
+    /// QoS 1 and 2 messages on their way to a client, if it takes that many.
+    pub max_inflight: u16,
+    /// Bytes that may wait in the shell before messages wait in the session instead.
+    pub window: usize,
+    /// Messages that wait for a session.
+    pub max_queue_messages: usize,
+    /// Bytes of messages that wait for a session.
+    pub max_queue_bytes: usize,
+    /// Whether QoS 0 messages wait for a session that is away.
+    pub queue_qos0_offline: bool,
+    /// Subscriptions of a session.
+    pub max_subscriptions: usize,
+    /// Retained messages of the shard.
+    pub max_retained: usize,
+    /// The highest Session Expiry Interval in seconds; `u32::MAX` lets sessions live for ever.
+    pub max_session_expiry: u32,
+    /// The highest Keep Alive in seconds, also for clients that ask for none; 0 leaves it to the client.
+    pub max_keep_alive: u16,
+    /// The highest QoS that clients may publish with.
+    pub maximum_qos: QoS,
+    /// Whether there are retained messages.
+    pub retain_available: bool,
+    /// Whether filters may have wildcards.
+    pub wildcard_available: bool,
+    /// Whether there are Subscription Identifiers.
+    pub subscription_ids_available: bool,
+    /// Whether there are shared subscriptions.
+    pub shared_available: bool,
+    /// What CONNACK says about response topics to clients that ask.
+    pub response_information: Option<Box<str>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shard: ShardId(0),
+            shards: 1,
+            durable: false,
+            seed: 0,
+            connect_timeout: 10_000,
+            max_packet_size: 1 << 20,
+            max_connect_size: 64 << 10,
+            max_topic_levels: 128,
+            receive_maximum: 1024,
+            topic_alias_maximum: 32,
+            outgoing_aliases: 32,
+            max_inflight: 1024,
+            window: 256 << 10,
+            max_queue_messages: 100_000,
+            max_queue_bytes: 16 << 20,
+            queue_qos0_offline: false,
+            max_subscriptions: 10_000,
+            max_retained: 1_000_000,
+            max_session_expiry: u32::MAX,
+            max_keep_alive: 0,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_available: true,
+            subscription_ids_available: true,
+            shared_available: false,
+            response_information: None,
+        }
+    }
+}

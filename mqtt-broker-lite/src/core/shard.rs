@@ -1,0 +1,327 @@
+//! A shard: its state, and where each input goes. What happens there is in the files of the same names.
+
+use super::connection::{Connection, Outbox};
+use super::form::Forms;
+use super::handshake::Opened;
+use super::held::Then;
+use super::journal::Journal;
+use super::retained::Retained;
+use super::session::Session;
+use super::timers::{Timer, Timers};
+use super::topic_tree::{Grant, Seeded, Target, TopicTree};
+use super::{
+    Cause, CloseReason, ConnId, Input, Now, Output, Part, Policy, SessionNumber, Settings, Token, Wire,
+};
+use mqtt_packet::{DecodeError, EncodeError, Frame, PacketType, PingResp, ReasonCode, Version};
+use slab::Slab;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// One shard of a broker.
+///
+/// The contract: one [`handle`](Self::handle), or several, then [`poll`](Self::poll) until there is nothing more.
+pub struct Shard {
+    pub(super) settings: Settings,
+    pub(super) policy: Box<dyn Policy>,
+    pub(super) now: Now,
+    pub(super) connections: HashMap<ConnId, Stage, Seeded>,
+    pub(super) sessions: Slab<Session>,
+    pub(super) by_client: HashMap<Box<str>, usize, Seeded>,
+    pub(super) by_number: BTreeMap<SessionNumber, usize>,
+    pub(super) last_session: u64,
+    pub(super) last_token: u64,
+    /// Connections that wait for the answer to a question.
+    pub(super) asked: BTreeMap<Token, ConnId>,
+    pub(super) tree: TopicTree,
+    pub(super) retained: Retained,
+    pub(super) timers: Timers,
+    pub(super) journal: Journal,
+    pub(super) outbox: Outbox,
+    pub(super) forms: Forms,
+    /// Who is subscribed to the message at hand; the memory is used again for the next.
+    pub(super) found: Vec<(Target, Grant)>,
+    /// Sessions that were resumed and wait until what was written before is safe.
+    pub(super) resuming: Vec<usize>,
+    /// Connections to close once a cause is safe.
+    pub(super) closing: BTreeMap<Cause, Vec<(ConnId, CloseReason)>>,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+/// How far a connection has come.
+pub(super) enum Stage {
+    /// It is not connected yet.
+    Opened(Box<Opened>),
+    /// It belongs to the session of this key.
+    Online(usize),
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(settings: Settings, policy: Box<dyn Policy>) -> Self {
+        let hash = Seeded(settings.seed);
+        Self {
+            policy,
+            now: Now::default(),
+            connections: HashMap::with_hasher(hash),
+            sessions: Slab::new(),
+            by_client: HashMap::with_hasher(hash),
+            by_number: BTreeMap::new(),
+            last_session: 0,
+            last_token: 0,
+            asked: BTreeMap::new(),
+            tree: TopicTree::new(hash),
+            retained: Retained::default(),
+            timers: Timers::default(),
+            journal: Journal::new(settings.durable, settings.shard),
+            outbox: Outbox::default(),
+            forms: Forms::default(),
+            found: Vec::new(),
+            resuming: Vec::new(),
+            closing: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            settings,
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.now = now;
+        match input {
+            Input::Opened(id, entropy) => self.on_opened(id, entropy),
+            Input::Frame(id, frame) => self.on_frame(id, frame),
+            Input::Broken(id, error) => self.on_broken(id, error),
+            Input::Sent(id, bytes) => self.on_sent(id, bytes),
+            Input::Closed(id) => self.on_closed(id),
+            Input::Synced(cause) => self.on_synced(cause),
+            Input::Answer(token, decision) => self.on_answer(token, decision),
+            Input::Shutdown => self.on_shutdown(),
+            Input::Timeout => self.on_timeout(),
+        }
+        if let Some((cause, changes)) = self.journal.take() {
+            self.outputs.push_back(Output::Write(cause, Part::WHOLE, changes));
+        }
+    }
+
+    /// What there is to do; `None` when all is said.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        while let Some(key) = self.outbox.dirty.pop() {
+            if let Some(connection) = self.connection(key)
+                && !connection.out.is_empty()
+            {
+                return Some(take_out(connection));
+            }
+        }
+        self.timers.news(self.now.mono).map(Output::WakeAt)
+    }
+
+    /// Takes back what an [`Output::Send`] came in, to use its memory again.
+    pub fn reuse(&mut self, wire: Wire) {
+        self.outbox.reuse(wire);
+    }
+
+    /// The connection of a session.
+    pub(super) fn connection(&mut self, key: usize) -> Option<&mut Connection> {
+        self.sessions.get_mut(key)?.connection.as_deref_mut()
+    }
+
+    pub(super) fn on_frame(&mut self, id: ConnId, frame: Frame<'_>) {
+        match self.connections.get(&id) {
+            Some(Stage::Online(key)) => {
+                let key = *key;
+                if let Err(reason) = self.on_packet(key, frame) {
+                    self.close(key, reason);
+                }
+            }
+            Some(Stage::Opened(_)) => self.on_early_frame(id, frame),
+            None => {}
+        }
+    }
+
+    fn on_packet(&mut self, key: usize, frame: Frame<'_>) -> Result<(), CloseReason> {
+        let now = self.now.mono;
+        let Some(connection) = self.connection(key) else {
+            return Ok(());
+        };
+        connection.last_heard = now;
+        let version = connection.version;
+        let packet = |error: DecodeError| CloseReason::Packet(error, version);
+        match frame.packet_type() {
+            PacketType::Publish => self.on_publish(key, frame),
+            PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {
+                self.on_acknowledgement(key, frame)
+            }
+            PacketType::PubRel => self.on_pubrel(key, frame),
+            PacketType::Subscribe => self.on_subscribe(key, frame),
+            PacketType::Unsubscribe => self.on_unsubscribe(key, frame),
+            PacketType::PingReq => {
+                mqtt_packet::PingReq::decode(frame, version).map_err(packet)?;
+                self.on_ping(key);
+                Ok(())
+            }
+            PacketType::Disconnect => self.on_disconnect(key, frame),
+            PacketType::Auth => self.on_reauthentication(key, frame),
+            PacketType::Connect => {
+                Err(CloseReason::rule("MQTT-3.1.0-2", ReasonCode::PROTOCOL_ERROR, "a second CONNECT"))
+            }
+            PacketType::ConnAck | PacketType::SubAck | PacketType::UnsubAck | PacketType::PingResp => {
+                Err(packet(DecodeError::UnexpectedPacket))
+            }
+        }
+    }
+
+    fn on_broken(&mut self, id: ConnId, error: DecodeError) {
+        match self.connections.get(&id) {
+            Some(Stage::Online(key)) => {
+                let key = *key;
+                let version = self.connection(key).map_or(Version::V3_1_1, |connection| connection.version);
+                self.close(key, CloseReason::Packet(error, version));
+            }
+            // Nothing is known about the client, so nothing can be said to it.
+            Some(Stage::Opened(_)) => self.refuse(id, CloseReason::Packet(error, Version::V3_1_1), None),
+            None => {}
+        }
+    }
+
+    fn on_sent(&mut self, id: ConnId, bytes: usize) {
+        let Some(Stage::Online(key)) = self.connections.get(&id) else {
+            return;
+        };
+        let key = *key;
+        if let Some(connection) = self.connection(key) {
+            connection.unsent = connection.unsent.saturating_sub(bytes);
+            self.drain(key);
+        }
+    }
+
+    /// PINGRESP promises nothing, so it waits for nothing but CONNACK.
+    fn on_ping(&mut self, key: usize) {
+        let Some(connection) =
+            self.sessions.get_mut(key).and_then(|session| session.connection.as_deref_mut())
+        else {
+            return;
+        };
+        if connection.is_connected {
+            let version = connection.version;
+            // Nothing in it can fail.
+            let _ = PingResp.encode(version, self.outbox.open(key, connection));
+        } else {
+            self.reply(key, None, Then::Nothing, |version, out| PingResp.encode(version, out));
+        }
+    }
+
+    fn on_timeout(&mut self) {
+        for timer in self.timers.due(self.now.mono) {
+            match timer {
+                Timer::Connect(id) => self.on_connect_timeout(id),
+                Timer::KeepAlive(id) => self.on_keep_alive_timeout(id),
+                Timer::Will(number) => self.on_will_timeout(number),
+                Timer::Session(number) => self.on_session_timeout(number),
+                Timer::Replay(number) => self.on_replay_timeout(number),
+            }
+        }
+    }
+
+    fn on_keep_alive_timeout(&mut self, id: ConnId) {
+        let Some(Stage::Online(key)) = self.connections.get(&id) else {
+            return;
+        };
+        let (key, now) = (*key, self.now.mono);
+        match self.connection(key).and_then(|connection| connection.silent_until()) {
+            Some(until) if until > now => self.timers.start(until, Timer::KeepAlive(id)),
+            Some(_) => self.close(key, CloseReason::KeepAlive),
+            None => {}
+        }
+    }
+
+    fn on_synced(&mut self, cause: Cause) {
+        for number in self.journal.synced(cause) {
+            if let Some(&key) = self.by_number.get(&number) {
+                self.release_held(key);
+            }
+        }
+        for (id, reason) in self.closing.remove(&cause).unwrap_or_default() {
+            self.outputs.push_back(Output::Close(id, reason));
+        }
+        for key in std::mem::take(&mut self.resuming) {
+            if let Some(connection) = self.connection(key) {
+                connection.barrier.remove(&cause);
+                if connection.barrier.is_empty() {
+                    self.drain(key);
+                } else {
+                    self.resuming.push(key);
+                }
+            }
+        }
+    }
+
+    /// Sends what waited for its cause.
+    fn release_held(&mut self, key: usize) {
+        loop {
+            let session = self.sessions.get_mut(key);
+            let Some(connection) = session.and_then(|session| session.connection.as_deref_mut()) else {
+                return;
+            };
+            let Some(packet) = connection.held.pop(&self.journal) else {
+                return;
+            };
+            self.outbox.open(key, connection).append(packet.wire);
+            self.after(key, packet.then);
+        }
+    }
+
+    /// Answers a client: now, or once `cause` is safe and everything before it is out.
+    pub(super) fn reply(
+        &mut self,
+        key: usize,
+        cause: Option<Cause>,
+        then: Then,
+        encode: impl FnOnce(Version, &mut Wire) -> Result<(), EncodeError>,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(connection) = session.connection.as_deref_mut() else {
+            return;
+        };
+        let cause = cause.filter(|&cause| !self.journal.is_synced(cause));
+        let waits = cause.is_some() || !connection.held.is_empty();
+        if waits {
+            let mut wire = Wire::default();
+            if encode(connection.version, &mut wire).is_ok() {
+                connection.held.push(cause, wire, then);
+            }
+            if let Some(cause) = cause {
+                self.journal.watch(cause, session.number);
+            }
+        } else {
+            let version = connection.version;
+            // An answer that its version does not have is not given.
+            let _ = encode(version, self.outbox.open(key, connection));
+            self.after(key, then);
+        }
+    }
+
+    fn after(&mut self, key: usize, then: Then) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        match then {
+            Then::Nothing => {}
+            Then::Acknowledged => connection.unacknowledged = connection.unacknowledged.saturating_sub(1),
+            Then::Connected => {
+                connection.is_connected = true;
+                self.drain(key);
+            }
+        }
+    }
+}
+
+/// What a connection sends in this turn.
+pub(super) fn take_out(connection: &mut Connection) -> Output {
+    let out = std::mem::take(&mut connection.out);
+    connection.unsent = connection.unsent.saturating_add(out.len());
+    Output::Send(connection.id, out)
+}

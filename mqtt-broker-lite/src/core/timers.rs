@@ -1,0 +1,59 @@
+//! One ordered set of deadlines. A deadline is a hint to look: whoever looks decides whether it is time, so moving a
+//! deadline later costs nothing until it fires.
+
+use super::{ConnId, SessionNumber};
+use std::collections::BTreeSet;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// CONNECT, or the next step of an authentication.
+    Connect(ConnId),
+    /// A packet, any.
+    KeepAlive(ConnId),
+    /// The end of a will's delay.
+    Will(SessionNumber),
+    /// The end of a session.
+    Session(SessionNumber),
+    /// The next step of a walk over retained messages.
+    Replay(SessionNumber),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    set: BTreeSet<(u64, Timer)>,
+    told: Option<u64>,
+}
+
+impl Timers {
+    /// Looks at `timer` once the monotonic clock shows `at`.
+    pub(super) fn start(&mut self, at: u64, timer: Timer) {
+        self.set.insert((at, timer));
+    }
+
+    pub(super) fn stop(&mut self, at: u64, timer: Timer) {
+        self.set.remove(&(at, timer));
+    }
+
+    /// Everything that is due.
+    pub(super) fn due(&mut self, now: u64) -> Vec<Timer> {
+        let mut due = Vec::new();
+        while self.set.first().is_some_and(|&(at, _)| at <= now) {
+            due.extend(self.set.pop_first().map(|(_, timer)| timer));
+        }
+        due
+    }
+
+    /// When to wake up, if that is earlier than what was said before, or the time of that has come.
+    pub(super) fn news(&mut self, now: u64) -> Option<u64> {
+        if self.told.is_some_and(|told| told <= now) {
+            self.told = None;
+        }
+        let &(at, _) = self.set.first()?;
+        if self.told.is_some_and(|told| told <= at) {
+            return None;
+        }
+        self.told = Some(at);
+        Some(at)
+    }
+}

@@ -1,0 +1,162 @@
+//! The broker among sockets, clocks and threads: a thread with a poller for each shard.
+
+#![allow(clippy::disallowed_methods)] // This is the shell.
+
+mod listener;
+mod socket;
+mod worker;
+
+use crate::core::{AllowAll, Policy, Settings, Shard};
+use listener::{Address, Listener};
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use thiserror::Error;
+use worker::{Mailbox, Worker};
+
+/// Why a broker did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address of a listener is not one.
+    #[error("{url}: {what}")]
+    Url {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A listener could not be opened.
+    #[error("cannot listen on {url}: {source}")]
+    Listen {
+        /// What was asked for.
+        url: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A listener would let everybody in from everywhere.
+    #[error(
+        "{url} is reachable from other machines, but nobody is asked who he is: listen on 127.0.0.1, or give a policy"
+    )]
+    OpenToAll {
+        /// What was asked for.
+        url: String,
+    },
+    /// The system refused a poller or a thread.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Makes the policy of a shard.
+type PolicyMaker = Box<dyn Fn() -> Box<dyn Policy>>;
+
+/// How a broker is to be.
+pub struct Builder {
+    urls: Vec<String>,
+    settings: Settings,
+    policy: Option<PolicyMaker>,
+}
+
+impl Builder {
+    /// Listens on this address, `mqtt://host:port`; port 0 takes a free one. May be said several times.
+    #[must_use]
+    pub fn listen(mut self, url: impl Into<String>) -> Self {
+        self.urls.push(url.into());
+        self
+    }
+
+    /// Limits and behaviour.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Who may do what. Without a policy everybody may do everything, and all listeners must be on loopback addresses.
+    #[must_use]
+    pub fn policy<P: Policy + 'static>(mut self, make: impl Fn() -> P + 'static) -> Self {
+        self.policy = Some(Box::new(move || Box::new(make())));
+        self
+    }
+
+    /// Opens the listeners and starts the threads.
+    ///
+    /// # Errors
+    /// Why there is no broker. Nothing is left open then.
+    pub fn start(mut self) -> Result<Broker, StartError> {
+        if self.urls.is_empty() {
+            self.urls.push("mqtt://127.0.0.1:1883".to_owned());
+        }
+        let mut listeners = Vec::new();
+        for url in &self.urls {
+            let address = Address::parse(url)?;
+            if self.policy.is_none() && !address.is_loopback() {
+                return Err(StartError::OpenToAll { url: url.clone() });
+            }
+            listeners.push(Listener::open(&address, url)?);
+        }
+        let addresses = listeners.iter().map(Listener::address).collect();
+        self.settings.seed = worker::entropy();
+        let policy = match &self.policy {
+            Some(make) => make(),
+            None => Box::new(AllowAll),
+        };
+        let shard = Shard::new(self.settings.clone(), policy);
+        let (worker, mailbox) = Worker::new(shard, self.settings, listeners)?;
+        let thread =
+            std::thread::Builder::new().name("mqtt-shard-0".to_owned()).spawn(move || worker.run())?;
+        Ok(Broker { addresses, mailbox, thread: Some(thread) })
+    }
+}
+
+/// A running broker. Dropping it stops it.
+pub struct Broker {
+    addresses: Vec<SocketAddr>,
+    mailbox: Mailbox,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// A broker to be: in memory, on `mqtt://127.0.0.1:1883` unless told otherwise.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { urls: Vec::new(), settings: Settings::default(), policy: None }
+    }
+
+    /// Where it listens, with the real ports, in the order of the listeners.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first of its listeners: `mqtt://127.0.0.1:40123`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.urls().next().unwrap_or_default()
+    }
+
+    /// All of them.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        self.addresses.iter().map(|address| format!("mqtt://{address}"))
+    }
+
+    /// Stops: no new connections, DISCONNECT to those who understand it, everything sent that can be. Waits for that.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.mailbox.shut_down();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a shard panicked");
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

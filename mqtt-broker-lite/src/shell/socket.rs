@@ -1,0 +1,199 @@
+//! One connection: bytes in, cut into frames where they were read; bytes out, gathered into one write.
+
+use crate::core::{ConnId, Input, Now, Shard, Wire};
+use mio::net::TcpStream;
+use mqtt_packet::{DecodeError, FixedHeader, Frame};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+
+/// How many pieces go into one write.
+const PIECES: usize = 64;
+
+/// How large a buffer may stay with a connection that has nothing in it.
+const KEPT: usize = 4096;
+
+pub(super) struct Socket {
+    pub(super) id: ConnId,
+    pub(super) stream: TcpStream,
+    /// The front of a packet whose end did not come yet.
+    partial: Vec<u8>,
+    out: VecDeque<Wire>,
+    /// How much of the first wire is written.
+    written: usize,
+    /// Whether it stands in the list of those to be read.
+    pub(super) is_listed: bool,
+    /// Whether it stands in the list of those to be written.
+    pub(super) is_dirty: bool,
+    /// The peer has closed its side; what it sent before is still to be read.
+    pub(super) is_ending: bool,
+    pub(super) phase: Phase,
+    /// Whether its first packet came: until then the limit is lower.
+    has_spoken: bool,
+}
+
+/// Which way a socket goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Nothing more comes from the core: what is left is written, then our side is closed.
+    Flushing,
+    /// Our side is closed, the peer's is not: what it still sends is thrown away, so that it gets our last words.
+    Lingering,
+}
+
+/// What came of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There may be more.
+    More,
+    /// Nothing more for now.
+    Drained,
+    /// The connection is gone.
+    Gone,
+}
+
+/// The largest packets that are taken.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) first: u32,
+    pub(super) later: u32,
+}
+
+impl Socket {
+    pub(super) fn new(id: ConnId, stream: TcpStream) -> Self {
+        Self {
+            id,
+            stream,
+            partial: Vec::new(),
+            out: VecDeque::new(),
+            written: 0,
+            is_listed: false,
+            is_dirty: false,
+            is_ending: false,
+            phase: Phase::Open,
+            has_spoken: false,
+        }
+    }
+
+    /// Reads once and hands over what is whole; returns how much came, too.
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        shard: &mut Shard,
+        now: Now,
+        limits: Limits,
+    ) -> (Progress, usize) {
+        let read = match self.stream.read(buffer) {
+            Ok(0) => return (Progress::Gone, 0),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return (Progress::Drained, 0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return (Progress::More, 0),
+            Err(_) => return (Progress::Gone, 0),
+        };
+        if self.phase == Phase::Open {
+            let bytes = buffer.get(..read).unwrap_or_default();
+            self.take(bytes, shard, now, limits);
+        }
+        // A short read has emptied the socket, unless its end is in sight.
+        let is_empty = read < buffer.len() && !self.is_ending;
+        (if is_empty { Progress::Drained } else { Progress::More }, read)
+    }
+
+    fn take(&mut self, bytes: &[u8], shard: &mut Shard, now: Now, limits: Limits) {
+        if self.partial.is_empty() {
+            let used = self.cut(bytes, shard, now, limits);
+            self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            return;
+        }
+        let mut partial = std::mem::take(&mut self.partial);
+        partial.extend_from_slice(bytes);
+        let used = self.cut(&partial, shard, now, limits);
+        partial.drain(..used);
+        if !partial.is_empty() || partial.capacity() <= KEPT {
+            self.partial = partial;
+        }
+    }
+
+    /// Hands over every whole packet; returns how many bytes that were.
+    fn cut(&mut self, bytes: &[u8], shard: &mut Shard, now: Now, limits: Limits) -> usize {
+        let mut rest = bytes;
+        loop {
+            let limit = if self.has_spoken { limits.later } else { limits.first };
+            // The length is known before the packet is there: what is too large is refused, not collected.
+            let frame = match FixedHeader::decode(rest) {
+                Ok(Some(header)) if header.packet_len() > limit => Err(DecodeError::PacketTooLarge),
+                Ok(_) => Frame::split(rest),
+                Err(error) => Err(error),
+            };
+            match frame {
+                Ok(Some((frame, behind))) => {
+                    self.has_spoken = true;
+                    shard.handle(now, Input::Frame(self.id, frame));
+                    rest = behind;
+                }
+                Ok(None) => return bytes.len().saturating_sub(rest.len()),
+                Err(error) => {
+                    shard.handle(now, Input::Broken(self.id, error));
+                    return bytes.len();
+                }
+            }
+        }
+    }
+
+    pub(super) fn push(&mut self, wire: Wire) {
+        self.out.push_back(wire);
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Writes as much as the socket takes; returns how much that was. Empty wires are given back.
+    pub(super) fn flush(&mut self, used: &mut Vec<Wire>) -> io::Result<usize> {
+        let mut total = 0_usize;
+        while !self.out.is_empty() {
+            match self.write() {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    total = total.saturating_add(written);
+                    self.advance(written, used);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    fn write(&mut self) -> io::Result<usize> {
+        let mut pieces: [IoSlice<'_>; PIECES] = std::array::from_fn(|_| IoSlice::new(&[]));
+        let mut count = 0;
+        let mut skip = self.written;
+        for wire in &self.out {
+            for (piece, place) in wire.pieces(skip).zip(pieces.iter_mut().skip(count)) {
+                *place = IoSlice::new(piece);
+                count = count.saturating_add(1);
+            }
+            skip = 0;
+        }
+        match pieces.get(..count) {
+            Some([one]) => self.stream.write(one),
+            Some(pieces) => self.stream.write_vectored(pieces),
+            None => Ok(0),
+        }
+    }
+
+    fn advance(&mut self, mut written: usize, used: &mut Vec<Wire>) {
+        while let Some(first) = self.out.front() {
+            let left = first.len().saturating_sub(self.written);
+            if written < left {
+                self.written = self.written.saturating_add(written);
+                return;
+            }
+            written = written.saturating_sub(left);
+            self.written = 0;
+            used.extend(self.out.pop_front());
+        }
+    }
+}

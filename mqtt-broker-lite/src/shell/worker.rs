@@ -1,0 +1,397 @@
+//! The loop of one shard: wait, read everything that is ready, let the core work, write everything once, again.
+
+use super::listener::Listener;
+use super::socket::{Limits, Phase, Progress, Socket};
+use crate::core::{CloseReason, ConnId, Input, Now, Output, Settings, Shard};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+const WAKER: Token = Token(usize::MAX);
+/// Tokens below are listeners, the others sockets.
+const FIRST_SOCKET: usize = 1 << 10;
+const READ_SIZE: usize = 64 << 10;
+/// After so many bytes read, what they caused is written before more is read.
+const TURN_BYTES: usize = 256 << 10;
+/// How many reads a connection has in one turn, so that a flood does not starve its neighbours.
+const READS_PER_TURN: usize = 2;
+const ACCEPTS_PER_TURN: usize = 256;
+/// How long a closed connection may take its last bytes, in milliseconds.
+const LINGER: u64 = 2000;
+/// How long no connection is accepted after the system ran out of descriptors, in milliseconds.
+const ACCEPT_PAUSE: u64 = 100;
+
+/// What others want of a worker.
+enum Letter {
+    ShutDown,
+}
+
+/// The way to a worker from other threads.
+pub(super) struct Mailbox {
+    letters: Sender<Letter>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    pub(super) fn shut_down(&self) {
+        // A worker that is gone has stopped.
+        if self.letters.send(Letter::ShutDown).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+pub(super) struct Worker {
+    shard: Shard,
+    limits: Limits,
+    poll: Poll,
+    letters: Receiver<Letter>,
+    listeners: Vec<Listener>,
+    /// Listeners that may have more connections.
+    to_accept: Vec<usize>,
+    accept_after: u64,
+    sockets: Slab<Socket>,
+    last_id: u64,
+    to_read: VecDeque<usize>,
+    to_write: Vec<usize>,
+    /// Sockets that are closed on our side, and until when the other side has time.
+    closing: VecDeque<(u64, usize, ConnId)>,
+    start: Instant,
+    wake_at: Option<u64>,
+    buffer: Vec<u8>,
+    is_stopping: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shard: Shard,
+        settings: Settings,
+        mut listeners: Vec<Listener>,
+    ) -> io::Result<(Self, Mailbox)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(&mut listener.socket, Token(index), Interest::READABLE)?;
+        }
+        let (sender, letters) = channel();
+        let worker = Self {
+            shard,
+            limits: Limits { first: settings.max_connect_size, later: settings.max_packet_size },
+            poll,
+            letters,
+            listeners,
+            to_accept: Vec::new(),
+            accept_after: 0,
+            sockets: Slab::new(),
+            last_id: 0,
+            to_read: VecDeque::new(),
+            to_write: Vec::new(),
+            closing: VecDeque::new(),
+            start: Instant::now(),
+            wake_at: None,
+            buffer: vec![0; READ_SIZE],
+            is_stopping: false,
+        };
+        let mailbox = Mailbox { letters: sender, waker };
+        Ok((worker, mailbox))
+    }
+
+    /// Works until it is told to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while !(self.is_stopping && self.sockets.is_empty()) {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the poller failed");
+                    return;
+                }
+            }
+            for event in &events {
+                self.on_event(event);
+            }
+            self.turn();
+        }
+    }
+
+    fn now(&self) -> Now {
+        let since = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Now { mono: since(self.start.elapsed()), wall: SystemTime::UNIX_EPOCH.elapsed().map_or(0, since) }
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.to_read.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let resume = (!self.to_accept.is_empty()).then_some(self.accept_after);
+        let linger = self.closing.front().map(|&(until, ..)| until);
+        let next = [self.wake_at, resume, linger].into_iter().flatten().min()?;
+        // One more, because a millisecond that has begun is not over.
+        let wait = next.saturating_sub(self.now().mono).saturating_add(1);
+        Some(Duration::from_millis(wait))
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        match event.token() {
+            WAKER => {}
+            Token(index) if index < FIRST_SOCKET => {
+                if !self.to_accept.contains(&index) {
+                    self.to_accept.push(index);
+                }
+            }
+            Token(token) => {
+                let index = token.saturating_sub(FIRST_SOCKET);
+                let Some(socket) = self.sockets.get_mut(index) else {
+                    return;
+                };
+                socket.is_ending |= event.is_read_closed() || event.is_error();
+                if (event.is_readable() || socket.is_ending)
+                    && !std::mem::replace(&mut socket.is_listed, true)
+                {
+                    self.to_read.push_back(index);
+                }
+                if event.is_writable() && socket.has_output() {
+                    self.list_for_writing(index);
+                }
+            }
+        }
+    }
+
+    fn list_for_writing(&mut self, index: usize) {
+        if let Some(socket) = self.sockets.get_mut(index)
+            && !std::mem::replace(&mut socket.is_dirty, true)
+        {
+            self.to_write.push(index);
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.now();
+        while let Ok(letter) = self.letters.try_recv() {
+            match letter {
+                Letter::ShutDown => self.shut_down(now),
+            }
+        }
+        self.accept(now);
+        let mut read = 0_usize;
+        for _ in 0..self.to_read.len() {
+            let Some(index) = self.to_read.pop_front() else {
+                break;
+            };
+            read = read.saturating_add(self.read(index, now));
+            if read > TURN_BYTES {
+                self.work(now);
+                read = 0;
+            }
+        }
+        if self.wake_at.is_some_and(|at| at <= now.mono) {
+            self.wake_at = None;
+            self.shard.handle(now, Input::Timeout);
+        }
+        self.work(now);
+        while let Some(&(until, index, id)) = self.closing.front()
+            && until <= now.mono
+        {
+            self.closing.pop_front();
+            if self.sockets.get(index).is_some_and(|socket| socket.id == id) {
+                self.remove(index);
+            }
+        }
+    }
+
+    fn shut_down(&mut self, now: Now) {
+        self.is_stopping = true;
+        self.listeners.clear();
+        self.to_accept.clear();
+        self.shard.handle(now, Input::Shutdown);
+        self.work(now);
+        // Who has not come to a session yet, goes as he came.
+        let open: Vec<_> = self.sockets.iter().filter(|(_, socket)| socket.phase == Phase::Open).collect();
+        let open: Vec<_> = open.into_iter().map(|(index, _)| index).collect();
+        for index in open {
+            self.remove(index);
+        }
+    }
+
+    fn accept(&mut self, now: Now) {
+        if self.accept_after > now.mono {
+            return;
+        }
+        for index in std::mem::take(&mut self.to_accept) {
+            if self.accept_from(index, now) {
+                self.to_accept.push(index);
+            }
+        }
+    }
+
+    /// Accepts connections of one listener, not too many at once; true if there may be more.
+    fn accept_from(&mut self, index: usize, now: Now) -> bool {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(index) else {
+                return false;
+            };
+            match listener.socket.accept() {
+                Ok((stream, _)) => self.open(stream, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted for a moment");
+                    self.accept_after = now.mono.saturating_add(ACCEPT_PAUSE);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn open(&mut self, mut stream: TcpStream, now: Now) {
+        // Without this a small packet may wait for an acknowledgement of the network.
+        let _ = stream.set_nodelay(true);
+        let entry = self.sockets.vacant_entry();
+        let index = entry.key();
+        let token = Token(index.saturating_add(FIRST_SOCKET));
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(&mut stream, token, interest).is_err() {
+            return;
+        }
+        self.last_id = self.last_id.wrapping_add(1);
+        let id = ConnId(self.last_id << 32 | index as u64);
+        entry.insert(Socket::new(id, stream));
+        let bits = u128::from(entropy()) << 64 | u128::from(entropy());
+        self.shard.handle(now, Input::Opened(id, bits.to_be_bytes()));
+    }
+
+    /// Reads a socket, if it has its turn; returns how much came.
+    fn read(&mut self, index: usize, now: Now) -> usize {
+        let Some(socket) = self.sockets.get_mut(index) else {
+            return 0;
+        };
+        let mut progress = Progress::More;
+        let mut total = 0_usize;
+        for _ in 0..READS_PER_TURN {
+            let read;
+            (progress, read) = socket.read(&mut self.buffer, &mut self.shard, now, self.limits);
+            total = total.saturating_add(read);
+            if progress != Progress::More {
+                break;
+            }
+        }
+        socket.is_listed = progress == Progress::More;
+        match progress {
+            Progress::More => self.to_read.push_back(index),
+            Progress::Drained => {}
+            Progress::Gone => {
+                let (id, phase) = (socket.id, socket.phase);
+                if phase == Phase::Open {
+                    self.shard.handle(now, Input::Closed(id));
+                }
+                self.remove(index);
+            }
+        }
+        total
+    }
+
+    /// Does what the core says until it says nothing more.
+    fn work(&mut self, now: Now) {
+        loop {
+            while let Some(output) = self.shard.poll() {
+                self.obey(output, now);
+            }
+            if self.to_write.is_empty() {
+                return;
+            }
+            for index in std::mem::take(&mut self.to_write) {
+                self.write(index, now);
+            }
+        }
+    }
+
+    fn obey(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Send(id, wire) => {
+                let index = index(id);
+                if let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) {
+                    socket.push(wire);
+                    self.list_for_writing(index);
+                }
+            }
+            Output::Close(id, reason) => self.close(id, reason, now),
+            Output::WakeAt(at) => self.wake_at = Some(at),
+            // Nothing is kept, so everything is as safe as it will ever be.
+            Output::Write(cause, ..) => self.shard.handle(now, Input::Synced(cause)),
+            // The policies of this shell answer at once.
+            Output::Ask(..) => {}
+        }
+    }
+
+    fn close(&mut self, id: ConnId, reason: CloseReason, now: Now) {
+        let index = index(id);
+        let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) else {
+            return;
+        };
+        let peer = socket.stream.peer_addr().ok();
+        match reason.statement() {
+            Some(statement) => tracing::warn!(?peer, statement, %reason, "closed"),
+            None => tracing::debug!(?peer, %reason, "closed"),
+        }
+        socket.phase = Phase::Flushing;
+        self.closing.push_back((now.mono.saturating_add(LINGER), index, id));
+        self.list_for_writing(index);
+    }
+
+    fn write(&mut self, index: usize, now: Now) {
+        let Some(socket) = self.sockets.get_mut(index) else {
+            return;
+        };
+        socket.is_dirty = false;
+        let (id, mut used) = (socket.id, Vec::new());
+        let result = socket.flush(&mut used);
+        for wire in used {
+            self.shard.reuse(wire);
+        }
+        match (result, socket.phase) {
+            (Ok(written), Phase::Open) => self.shard.handle(now, Input::Sent(id, written)),
+            (Ok(_), Phase::Flushing) if !socket.has_output() => {
+                socket.phase = Phase::Lingering;
+                if socket.stream.shutdown(Shutdown::Write).is_err() {
+                    self.remove(index);
+                }
+            }
+            (Ok(_), _) => {}
+            (Err(_), phase) => {
+                if phase == Phase::Open {
+                    self.shard.handle(now, Input::Closed(id));
+                }
+                self.remove(index);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        if let Some(mut socket) = self.sockets.try_remove(index) {
+            // It is closed in any case.
+            let _ = self.poll.registry().deregister(&mut socket.stream);
+        }
+    }
+}
+
+/// Where a connection's socket is.
+fn index(id: ConnId) -> usize {
+    (id.0 & 0xFFFF_FFFF) as usize
+}
+
+/// Something that nobody can foresee; not for secrets.
+pub(super) fn entropy() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

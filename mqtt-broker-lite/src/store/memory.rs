@@ -1,0 +1,87 @@
+//! A store in memory: forgets with the process, and is what the simulated disk is made of.
+
+use crate::core::{Change, MessageNumber, SessionNumber};
+use mqtt_packet::PacketId;
+use std::collections::BTreeMap;
+
+/// What is left of all changes, each under its key.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    sessions: BTreeMap<SessionNumber, Change>,
+    subscriptions: BTreeMap<(SessionNumber, Box<str>), Change>,
+    messages: BTreeMap<MessageNumber, Change>,
+    queued: BTreeMap<(SessionNumber, u64), Change>,
+    in_flight: BTreeMap<(SessionNumber, u64), Change>,
+    received: BTreeMap<(SessionNumber, PacketId), Change>,
+    retained: BTreeMap<Vec<u8>, Change>,
+}
+
+impl Memory {
+    /// Makes one change.
+    pub fn apply(&mut self, change: Change) {
+        match &change {
+            Change::Session(number, _) => {
+                self.sessions.insert(*number, change);
+            }
+            Change::SessionGone(number) => self.forget(*number),
+            Change::Subscription(number, filter, _) => {
+                self.subscriptions.insert((*number, filter.clone()), change);
+            }
+            Change::SubscriptionGone(number, filter) => {
+                self.subscriptions.remove(&(*number, filter.clone()));
+            }
+            Change::Message(number, _) => {
+                self.messages.insert(*number, change);
+            }
+            Change::MessageGone(number) => {
+                self.messages.remove(number);
+            }
+            Change::Queued { session, sequence, .. } => {
+                self.queued.insert((*session, *sequence), change);
+            }
+            Change::QueuedGone(session, sequence) => {
+                self.queued.remove(&(*session, *sequence));
+            }
+            Change::InFlight { session, serial, .. } => {
+                self.in_flight.insert((*session, *serial), change);
+            }
+            Change::InFlightGone(session, serial) => {
+                self.in_flight.remove(&(*session, *serial));
+            }
+            Change::Received(session, id) => {
+                self.received.insert((*session, *id), change);
+            }
+            Change::ReceivedGone(session, id) => {
+                self.received.remove(&(*session, *id));
+            }
+            Change::Retained(message) => {
+                self.retained.insert(message.topic.to_vec(), change);
+            }
+            Change::RetainedGone(topic) => {
+                self.retained.remove(topic.as_bytes());
+            }
+        }
+    }
+
+    /// A session ends with everything under its number.
+    fn forget(&mut self, session: SessionNumber) {
+        self.sessions.remove(&session);
+        self.subscriptions.retain(|(of, _), _| *of != session);
+        self.queued.retain(|(of, _), _| *of != session);
+        self.in_flight.retain(|(of, _), _| *of != session);
+        self.received.retain(|(of, _), _| *of != session);
+    }
+
+    /// What is left, in the order in which a shard wants it back.
+    pub fn stored(&self) -> impl Iterator<Item = Change> {
+        let sessions = self.sessions.values();
+        sessions
+            .chain(self.subscriptions.values())
+            .chain(self.messages.values())
+            .chain(self.queued.values())
+            .chain(self.in_flight.values())
+            .chain(self.received.values())
+            .chain(self.retained.values())
+            .cloned()
+    }
+}
