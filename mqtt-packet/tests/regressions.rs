@@ -1,9 +1,10 @@
-//! What fuzzing found.
+//! Faults that fuzzing and reading found, one test each.
 
 #![allow(clippy::unwrap_used)]
 
 use mqtt_packet::{
-    DecodeError, FixedHeader, Frame, Framer, PropertyId, Publish, SliceSink, Subscribe, Version,
+    Auth, DecodeError, FixedHeader, Frame, Framer, PacketType, Properties, PropertyId, PropertyPlace,
+    Publish, ReasonCode, SliceSink, Subscribe, Version,
 };
 
 /// A buffer without room for a fixed header was neither ready nor refused when it was full: its reader would have read
@@ -48,4 +49,16 @@ fn reserved_option_bits_are_not_passed_on() {
     let mut out = SliceSink::new(&mut memory);
     subscribe.encode(Version::V3_1, &mut out).unwrap();
     assert_eq!(out.written(), [0x82, 0x06, 0x00, 0x01, 0x00, 0x01, b't', 0x01]);
+}
+
+/// Authentication Data is as secret as a password, and was shown.
+#[test]
+fn authentication_data_is_not_shown() {
+    let block = b"\x15\0\x05PLAIN\x16\0\x07hunter2\x26\0\x01k\0\x01v";
+    let properties = Properties::from_block(block, PropertyPlace::of(PacketType::Auth)).unwrap();
+    assert_eq!(
+        Auth::new(ReasonCode::CONTINUE_AUTHENTICATION, properties).to_string(),
+        "AUTH 0x18 Continue authentication \
+         [AuthenticationMethod(\"PLAIN\"), AuthenticationData(***), UserProperty(\"k\", \"v\")]"
+    );
 }

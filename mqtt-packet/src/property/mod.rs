@@ -1,6 +1,7 @@
 //! The properties of 5.0 (section 2.2.2): a block of bytes, validated once when it is decoded or written, and
 //! iterated without an error after.
 
+mod debug;
 mod read;
 #[cfg(feature = "serde")]
 mod serialize;

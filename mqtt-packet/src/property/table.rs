@@ -74,7 +74,7 @@ macro_rules! properties {
         }
 
         /// A property and its value.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub enum Property<'a> {
             $($(#[$doc])* $name(value_type!($kind)),)*
