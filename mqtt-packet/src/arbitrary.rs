@@ -135,7 +135,7 @@ fn subscribe<'a>(version: Version, input: &mut Unstructured<'a>) -> Result<Subsc
     let properties = properties(PacketType::Subscribe, version, input)?;
     let list = input.bytes(input.len())?;
     let skip = |reader: &mut Reader<'a>| reader.binary().and_then(|_| reader.u8()).map(drop);
-    let parse = |front| SubscribeFilters::decode(&mut Reader::new(front, false), version);
+    let parse = |front| SubscribeFilters::decode(front, false, version);
     Ok(Subscribe {
         id,
         properties,
@@ -149,7 +149,7 @@ fn unsubscribe<'a>(version: Version, input: &mut Unstructured<'a>) -> Result<Uns
     let properties = properties(PacketType::Unsubscribe, version, input)?;
     let list = input.bytes(input.len())?;
     let skip = |reader: &mut Reader<'a>| reader.binary().map(drop);
-    let parse = |front| Filters::decode(&mut Reader::new(front, false), version);
+    let parse = |front| Filters::decode(front, false, version);
     Ok(Unsubscribe {
         id,
         properties,

@@ -129,13 +129,16 @@ impl FixedHeader {
 }
 
 /// One packet cut off the stream and not yet looked into: its header and its body.
+// In this order, an error that takes the place of a frame covers bytes of the frame and not a part of its pointer,
+// which would be taken apart and joined again.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Frame<'a> {
-    body: &'a [u8],
     first: u8,
     header_len: u8,
     overlong: bool,
     strict: bool,
+    body: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
@@ -145,16 +148,21 @@ impl<'a> Frame<'a> {
     /// Those of [`FixedHeader::decode`].
     #[inline(always)]
     pub fn split(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
-        // Most packets have a Remaining Length of one byte, and most of those are whole.
-        if let &[first, remaining_length @ 0..=0x7F, ref behind @ ..] = input {
-            if first < 0x10 {
-                return Err(DecodeError::ReservedPacketType);
+        // Nearly all packets have a Remaining Length of one or two bytes. Small machines do without the shortcut.
+        let (first, header_len, remaining_length, behind) = match *input {
+            _ if cfg!(not(target_pointer_width = "64")) => return Self::split_long(input),
+            [first, len @ 0..=0x7F, ref behind @ ..] => (first, 2, usize::from(len), behind),
+            [first, low, high @ 1..=0x7F, ref behind @ ..] => {
+                (first, 3, usize::from(low & 0x7F) | usize::from(high) << 7, behind)
             }
-            return Ok(behind.split_at_checked(usize::from(remaining_length)).map(|(body, rest)| {
-                (Self { body, first, header_len: 2, overlong: false, strict: false }, rest)
-            }));
+            _ => return Self::split_long(input),
+        };
+        if first < 0x10 {
+            return Err(DecodeError::ReservedPacketType);
         }
-        Self::split_long(input)
+        Ok(behind
+            .split_at_checked(remaining_length)
+            .map(|(body, rest)| (Self { body, first, header_len, overlong: false, strict: false }, rest)))
     }
 
     #[inline(never)]

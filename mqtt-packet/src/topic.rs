@@ -1,7 +1,7 @@
 //! Topic names, topic filters and how they match (3.1.1 and 5.0 section 4.7), shared subscriptions (5.0 section
 //! 4.8.2).
 
-use crate::utf8::{Rules, Seen, each, is_plain, scan};
+use crate::utf8::{Rules, is_plain, scan};
 use crate::{StringError, Utf8Str};
 use core::fmt;
 
@@ -65,7 +65,7 @@ impl<'a> TopicName<'a> {
     }
 
     /// Any length, the empty name of an aliased PUBLISH included.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn check(bytes: &'a [u8], strict: bool) -> Result<Self, StringError> {
         if bytes.len() > 0xFFFF {
             return Err(StringError::TooLong); // [MQTT-4.7.3-3]
@@ -119,15 +119,12 @@ impl<'a> TopicFilter<'a> {
         if bytes.len() > 0xFFFF {
             return Err(StringError::TooLong); // [MQTT-4.7.3-3]
         }
-        let checked = if strict { None } else { check_plain_filter(bytes) };
-        let checked = match checked {
-            Some(checked) => checked,
-            None => check_filter(bytes, strict),
-        };
-        match checked {
-            Ok(()) => Ok(Self(bytes)),
-            Err(error) => Err(error),
+        if strict || !is_plain_filter(bytes) {
+            if let Err(error) = check_filter(bytes, strict) {
+                return Err(error);
+            }
         }
+        Ok(Self(bytes))
     }
 
     /// Bytes that were validated before.
@@ -195,7 +192,7 @@ impl<'a> TopicFilter<'a> {
 
 /// `#` is 0x23 and `+` is 0x2B: without bit 3 they are one.
 #[inline(always)]
-const fn is_wildcard(byte: u8) -> bool {
+pub(crate) const fn is_wildcard(byte: u8) -> bool {
     byte & !0x08 == b'#'
 }
 
@@ -241,61 +238,56 @@ const fn check_wildcard(before: u8, wildcard: u8, behind: &[u8]) -> Result<(), S
     }
 }
 
-/// The same for the usual filter, ASCII without NUL, eight bytes at a time; `None` where that is not what it is.
+/// Whether a filter is ASCII without NUL and its wildcards stand where they may: the usual filter, many bytes at a time.
+/// `false` also for some that are rare, and for all on small machines.
 #[inline(always)]
-const fn check_plain_filter(filter: &[u8]) -> Option<Result<(), StringError>> {
+const fn is_plain_filter(filter: &[u8]) -> bool {
     if cfg!(not(target_pointer_width = "64")) {
-        return None;
+        return false;
     }
+    let levels = match filter {
+        [levels @ .., b'/', b'#'] => levels,
+        _ => filter,
+    };
+    is_plain::<true>(levels) || has_plus_levels(levels)
+}
+
+/// The same for at least eight bytes of levels of which some are `+`.
+#[inline(never)]
+const fn has_plus_levels(levels: &[u8]) -> bool {
+    let (true, Some(last)) = (is_plain::<false>(levels), levels.last_chunk::<8>()) else {
+        return false;
+    };
     let mut offset = 0;
-    let mut rest = filter;
+    let mut rest = levels;
     while let Some((word, behind)) = rest.split_first_chunk::<8>() {
-        match check_word(filter, offset, *word) {
-            None => return None,
-            Some(Err(error)) => return Some(Err(error)),
-            Some(Ok(())) => {}
+        if !are_plus_levels(levels, offset, *word) {
+            return false;
         }
         rest = behind;
         offset = usize::wrapping_add(offset, 8);
     }
-    if rest.is_empty() {
-        return Some(Ok(()));
-    }
-    match filter.last_chunk::<8>() {
-        // The last word overlaps the one before; what is seen twice is judged the same twice.
-        Some(word) => check_word(filter, filter.len().wrapping_sub(8), *word),
-        None => {
-            let mut word = each(b' ');
-            while let Some((&byte, before)) = rest.split_last() {
-                word = word << 8 | byte as u64;
-                rest = before;
-            }
-            check_word(filter, offset, word.to_le_bytes())
-        }
-    }
+    // The last word overlaps the one before; what is seen twice is judged the same twice.
+    rest.is_empty() || are_plus_levels(levels, levels.len().wrapping_sub(8), *last)
 }
 
+/// Whether each wildcard in eight ASCII bytes is a `+` that is a whole level.
 #[inline(always)]
-const fn check_word(filter: &[u8], offset: usize, word: [u8; 8]) -> Option<Result<(), StringError>> {
-    let word = u64::from_le_bytes(word);
-    let mut wildcards = !Seen::<true>::NOTHING.and(word).plain_bytes() & each(0x80);
-    if wildcards != 0 && Seen::<false>::NOTHING.and(word).plain_bytes() != each(0x80) {
-        return None;
+const fn are_plus_levels(levels: &[u8], offset: usize, word: [u8; 8]) -> bool {
+    const fn each(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
     }
+    let differs = (u64::from_le_bytes(word) & each(!0x08)) ^ each(b'#');
+    // The top bit of each byte that is a wildcard: only 0 does not carry into it.
+    let mut wildcards = !differs.wrapping_add(each(0x7F)) & each(0x80);
     while wildcards != 0 {
         let at = offset.wrapping_add(wildcards.trailing_zeros() as usize / 8);
         wildcards &= wildcards.wrapping_sub(1);
-        if let Some((before, [wildcard, behind @ ..])) = filter.split_at_checked(at) {
-            let before = match before.last() {
-                Some(&byte) => byte,
-                None => b'/',
-            };
-            if let Err(error) = check_wildcard(before, *wildcard, behind) {
-                return Some(Err(error));
-            }
+        if !matches!(levels.split_at_checked(at), Some(([] | [.., b'/'], [b'+'] | [b'+', b'/', ..]))) {
+            return false;
         }
     }
-    Some(Ok(()))
+    true
 }
 
 macro_rules! as_string {
@@ -364,3 +356,27 @@ macro_rules! as_string {
 }
 
 as_string!(TopicName, TopicFilter);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_judged_alike_at_once_and_character_by_character() {
+        const TRIED: [u8; 6] = [b'/', b'+', b'#', 0, 0x80, b'x'];
+        for len in 2..40 {
+            for position in 0..len - 1 {
+                for (one, other) in TRIED.iter().flat_map(|one| TRIED.map(|other| (*one, other))) {
+                    for background in [b'x', b'/'] {
+                        let mut bytes = [background; 40];
+                        bytes[position] = one;
+                        bytes[position + 1] = other;
+                        let filter = &bytes[..len];
+                        let judgement = check_filter(filter, false);
+                        assert_eq!(TopicFilter::from_bytes(filter).map(drop), judgement, "{filter:?}");
+                    }
+                }
+            }
+        }
+    }
+}

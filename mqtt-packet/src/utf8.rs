@@ -2,12 +2,13 @@
 //! (3.1.1 section 1.5.3, 5.0 section 1.5.4).
 //!
 //! Half of the work of decoding a PUBLISH is to check its topic name, so there are two ways through this file. On
-//! 64-bit machines eight bytes at a time answer the usual question, "nothing but harmless ASCII?". The other way
+//! 64-bit machines many bytes at a time answer the usual question, "nothing but harmless ASCII?". The other way
 //! goes character by character: it is complete, finds out what exactly is wrong, and is the only one on small
 //! machines, where flash counts. It replaces `core::str::from_utf8` because it is a third of its size and sees the
 //! characters that MQTT treats specially.
 
 use crate::StringError;
+use crate::topic::is_wildcard;
 use core::fmt;
 
 /// A string as MQTT defines it, borrowed and validated.
@@ -131,40 +132,6 @@ pub(crate) struct Rules {
     pub(crate) topic_name: bool,
 }
 
-/// A byte in each of the eight bytes of a word.
-pub(crate) const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// What words had in them, eight bytes beside each other.
-pub(crate) struct Seen<const TOPIC: bool> {
-    /// The top bit of each byte stays set while no NUL and, with `TOPIC`, no wildcard was there. (A byte that is not
-    /// ASCII may spoil the verdict on its neighbour, but not unnoticed.)
-    plain: u64,
-    /// The top bit of each byte is set once there was a byte that is not ASCII.
-    any: u64,
-}
-
-impl<const TOPIC: bool> Seen<TOPIC> {
-    pub(crate) const NOTHING: Self = Self { plain: each(0x80), any: 0 };
-
-    #[inline(always)]
-    pub(crate) const fn and(self, word: u64) -> Self {
-        let mut plain = self.plain & word.wrapping_add(each(0x7F));
-        if TOPIC {
-            // `#` is 0x23 and `+` is 0x2B: without bit 3 they are one.
-            plain &= ((word & each(0xF7)) ^ each(b'#')).wrapping_add(each(0x7F));
-        }
-        Self { plain, any: self.any | word }
-    }
-
-    /// The top bit of each byte is set where everything seen was ASCII, not NUL and, with `TOPIC`, no wildcard.
-    #[inline(always)]
-    pub(crate) const fn plain_bytes(self) -> u64 {
-        self.plain & !self.any & each(0x80)
-    }
-}
-
 /// Whether all bytes are ASCII, none is NUL and, with `TOPIC`, none is a wildcard. `false` on small machines, which
 /// leave everything to [`scan`].
 #[inline(always)]
@@ -172,37 +139,61 @@ pub(crate) const fn is_plain<const TOPIC: bool>(bytes: &[u8]) -> bool {
     if cfg!(not(target_pointer_width = "64")) {
         return false;
     }
-    let mut seen = Seen::<TOPIC>::NOTHING;
-    let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
-        seen = seen.and(u64::from_le_bytes(*word));
-        rest = behind;
+    // Two pieces of the same length, which may overlap, cover a string of up to twice their length.
+    if let Some((first, last)) = ends::<16>(bytes) {
+        !has_special::<TOPIC>(first, last) && (bytes.len() <= 32 || is_plain_long::<TOPIC>(bytes))
+    } else if let Some((first, last)) = ends::<8>(bytes) {
+        !has_special::<TOPIC>(first, last)
+    } else if let Some((first, last)) = ends::<4>(bytes) {
+        !has_special::<TOPIC>(first, last)
+    } else if let Some((first, last)) = ends::<2>(bytes) {
+        !has_special::<TOPIC>(first, last)
+    } else {
+        !has_special::<TOPIC>(bytes, bytes)
     }
-    if !rest.is_empty() {
-        // The last word overlaps the one before; of a short string, its pieces are repeated until they fill a word.
-        let word = match bytes.last_chunk::<8>() {
-            Some(word) => u64::from_le_bytes(*word),
-            None => short_word(bytes),
-        };
-        seen = seen.and(word);
-    }
-    seen.plain_bytes() == each(0x80)
 }
 
-/// A word that has every byte of a string of 1 to 7 bytes in it, and no other.
+/// The same for the rest of a string of more than 32 bytes, whose last 16 are known to be plain.
+#[inline(never)]
+const fn is_plain_long<const TOPIC: bool>(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<16>() {
+        if has_special::<TOPIC>(block, block) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
+}
+
+/// The first and the last `N` bytes.
 #[inline(always)]
-const fn short_word(bytes: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        return (u32::from_le_bytes(*first) as u64) << 32 | u32::from_le_bytes(*last) as u64;
+const fn ends<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => Some((first, last)),
+        _ => None,
     }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<2>(), bytes.last_chunk::<2>()) {
-        return (u16::from_le_bytes(*first) as u64).wrapping_mul(0x0001_0001_0000_0000)
-            | (u16::from_le_bytes(*last) as u64).wrapping_mul(0x0001_0001);
+}
+
+/// Whether there is a special byte in one of two pieces of the same length.
+///
+/// Of pieces whose length is a constant, the compiler makes vector instructions.
+#[inline(always)]
+const fn has_special<const TOPIC: bool>(one: &[u8], other: &[u8]) -> bool {
+    let (mut one, mut other) = (one, other);
+    let mut any = false;
+    while let ([a, behind_a @ ..], [b, behind_b @ ..]) = (one, other) {
+        any |= is_special::<TOPIC>(*a) | is_special::<TOPIC>(*b);
+        (one, other) = (behind_a, behind_b);
     }
-    match bytes.first() {
-        Some(&byte) => each(byte),
-        None => each(b' '),
-    }
+    any
+}
+
+/// Whether a byte is not ASCII, NUL or, with `TOPIC`, a wildcard.
+#[inline(always)]
+const fn is_special<const TOPIC: bool>(byte: u8) -> bool {
+    // Not `||`: branches would keep the compiler from looking at many bytes at once.
+    !byte.is_ascii() | (byte == 0) | (TOPIC & is_wildcard(byte))
 }
 
 /// Looks at every character.

@@ -154,15 +154,14 @@ impl<'a> SubscribeFilters<'a> {
         })
     }
 
-    /// Validates everything up to the end of the packet.
-    #[inline]
-    pub(crate) fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
-        let bytes = reader.rest();
+    /// Validates `bytes`, the rest of the packet.
+    pub(crate) fn decode(bytes: &'a [u8], strict: bool, version: Version) -> Result<Self, DecodeError> {
         if bytes.is_empty() {
             return Err(DecodeError::NoFilters(PacketType::Subscribe)); // [MQTT-3.8.3-3], [MQTT-3.8.3-2]
         }
+        let mut reader = Reader::new(bytes, strict);
         while !reader.is_empty() {
-            let filter = TopicFilter::check(reader.binary()?, reader.is_strict())?;
+            let filter = TopicFilter::check(reader.binary()?, strict)?;
             let options = SubscribeOptions::from_byte(reader.u8()?, version)?;
             check_shared(filter, options, version)?;
         }
@@ -287,12 +286,7 @@ impl<'a> Subscribe<'a> {
         } else {
             Properties::EMPTY
         };
-        // One branch for the version, in front of everything.
-        let filters = if version.is_v5() {
-            SubscribeFilters::decode(&mut reader, Version::V5)?
-        } else {
-            SubscribeFilters::decode(&mut reader, version)?
-        };
+        let filters = SubscribeFilters::decode(reader.rest(), reader.is_strict(), version)?;
         Ok(Self { id, properties, filters })
     }
 

@@ -44,14 +44,14 @@ impl<'a> Filters<'a> {
         })
     }
 
-    /// Validates everything up to the end of the packet.
-    pub(crate) fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
-        let bytes = reader.rest();
+    /// Validates `bytes`, the rest of the packet.
+    pub(crate) fn decode(bytes: &'a [u8], strict: bool, version: Version) -> Result<Self, DecodeError> {
         if bytes.is_empty() {
             return Err(DecodeError::NoFilters(PacketType::Unsubscribe)); // [MQTT-3.10.3-2]
         }
+        let mut reader = Reader::new(bytes, strict);
         while !reader.is_empty() {
-            let filter = TopicFilter::check(reader.binary()?, reader.is_strict())?;
+            let filter = TopicFilter::check(reader.binary()?, strict)?;
             check_shared(filter, version)?;
         }
         Ok(Self(Source::Wire(bytes)))
@@ -123,7 +123,8 @@ impl<'a> Unsubscribe<'a> {
         } else {
             Properties::EMPTY
         };
-        Ok(Self { id, properties, filters: Filters::decode(&mut reader, version)? })
+        let filters = Filters::decode(reader.rest(), reader.is_strict(), version)?;
+        Ok(Self { id, properties, filters })
     }
 
     fn body_len(&self, version: Version) -> usize {
