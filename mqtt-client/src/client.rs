@@ -11,27 +11,29 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::network::Network;
 use crate::options::{ConnectOptions, Settings};
+use crate::store::{LoadError, NoStore, Store, load, save};
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::topic_alias::Aliases;
-use mqtt_packet::{Framer, PacketType, Properties, Publish, QoS, ReasonCode, SubscribeFilter, TopicFilter};
+use mqtt_packet::{Framer, PacketType, Properties, Publish, ReasonCode, SubscribeFilter, TopicFilter};
 
 /// How long one direction is waited for while there is work in the other one, too.
 const TURN: Duration = Duration::from_millis(10);
 
 /// A blocking client over a [`Network`] and a [`Timer`].
 #[derive(Debug)]
-pub struct Client<'b, N, T> {
+pub struct Client<'b, N, T, S = NoStore> {
     engine: Engine<'b>,
     framer: Framer<'b>,
     aliases: Aliases<'b>,
     network: N,
     timer: T,
+    store: S,
 }
 
 type Result<O, N> = core::result::Result<O, ClientError<<N as Network>::Error>>;
 
-impl<'b, N: Network, T: Timer> Client<'b, N, T> {
+impl<'b, N: Network, T: Timer> Client<'b, N, T, NoStore> {
     /// A client over a transport that is connected, or will be before [`connect`](Self::connect).
     ///
     /// `receive` takes what comes from the network: every packet but a large PUBLISH must fit, 128 bytes do for a small
@@ -51,9 +53,27 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T> {
             aliases,
             network,
             timer,
+            store: NoStore,
         }
     }
 
+    /// The same with a session that is kept in a store, and that is taken over from it if there is one. `buffer` must
+    /// hold the longest message of that session. [`Settings::durable`] must be set.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn with_store<S: Store>(
+        mut self,
+        mut store: S,
+        buffer: &mut [u8],
+    ) -> core::result::Result<Client<'b, N, T, S>, LoadError<S::Error>> {
+        load(&mut self.engine, &mut store, buffer)?;
+        let Self { engine, framer, aliases, network, timer, .. } = self;
+        Ok(Client { engine, framer, aliases, network, timer, store })
+    }
+}
+
+impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     /// The engine, for whatever the client has no call of its own for.
     pub const fn engine(&mut self) -> &mut Engine<'b> {
         &mut self.engine
@@ -62,6 +82,11 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T> {
     /// The transport.
     pub const fn network(&mut self) -> &mut N {
         &mut self.network
+    }
+
+    /// The store.
+    pub const fn store(&mut self) -> &mut S {
+        &mut self.store
     }
 
     /// Whether the connection is open.
@@ -130,24 +155,22 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T> {
     /// Publishes a message: takes it and writes as much as the transport takes at once. The ticket's outcome comes as
     /// [`Event::Completed`] or from [`wait`](Self::wait).
     ///
-    /// A message of QoS 0 that is larger than the memory for transmission is written whole from where it lies.
-    ///
     /// # Errors
     /// [`ClientError::Request`], with [`RequestError::Busy`] where too much is in flight: poll, then ask again.
     pub fn publish(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
-        match self.enqueue(message) {
-            Err(ClientError::Request(RequestError::NoRoom)) if message.qos == QoS::AtMostOnce => {
-                self.publish_directly(message)
-            }
-            Ok(ticket) => {
-                self.flush(TURN)?;
-                Ok(ticket)
-            }
-            error => error,
-        }
+        let ticket = self.enqueue(message)?;
+        self.flush(TURN)?;
+        Ok(ticket)
     }
 
-    fn publish_directly(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
+    /// Publishes a message that may be larger than all memory: its payload is written straight from where it lies. The
+    /// call waits until it is written whole, or until the transport takes nothing for the response timeout, which ends
+    /// the connection. At QoS 1 and 2 the payload may be asked for once more later, see
+    /// [`Engine::payload_wanted`].
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and whatever ends the connection.
+    pub fn publish_in_place(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
         let mut payload = message.payload;
         let ticket = self.begin_publish(message, u32::try_from(payload.len()).unwrap_or(u32::MAX))?;
         let patience = self.engine.response_timeout();
@@ -385,6 +408,7 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T> {
     /// # Errors
     /// Whatever ends the connection.
     pub fn flush(&mut self, timeout: Duration) -> Result<bool, N> {
+        self.save()?;
         if self.engine.transmit().is_empty() {
             return Ok(true);
         }
@@ -392,7 +416,16 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T> {
         self.flush_until(deadline)
     }
 
+    /// What is to be transmitted may promise what must be safe first.
+    fn save(&mut self) -> Result<(), N> {
+        if S::KEEPS && save(&mut self.engine, &mut self.store).is_err() {
+            return Err(self.broken(ClientError::Store));
+        }
+        Ok(())
+    }
+
     fn flush_until(&mut self, deadline: Instant) -> Result<bool, N> {
+        self.save()?;
         loop {
             let now = self.timer.now();
             let bytes = self.engine.transmit();
@@ -472,7 +505,7 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T> {
 
     /// Handles the piece that is ready.
     fn take_piece<'c>(&'c mut self) -> Result<Option<(Event<'c>, &'c mut Engine<'b>)>, N> {
-        let Self { engine, framer, aliases, network, timer } = self;
+        let Self { engine, framer, aliases, network, timer, .. } = self;
         let Some(piece) = framer.next() else {
             return Ok(None);
         };

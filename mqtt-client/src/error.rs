@@ -172,6 +172,9 @@ pub enum ClientError<E> {
     /// The server refused the connection.
     #[error("the server refused the connection: {0}")]
     Refused(ReasonCode),
+    /// The store failed, so nothing can be promised; the connection is over.
+    #[error("the store failed")]
+    Store,
     /// Time is up.
     #[error("time is up")]
     Timeout,

@@ -101,6 +101,7 @@ impl Engine<'_> {
         if is_v5(self.settings.version) {
             self.check_method(&connack.properties)?;
             self.limits.negotiate(&connack);
+            aliases.clear(); // [MQTT-3.3.2-7]
         }
         // In 3.1 nobody says whether a session was resumed: believe that it was if it was asked for.
         let resumed =
@@ -118,7 +119,6 @@ impl Engine<'_> {
         self.unacknowledged = 0;
         self.inflight.pending = 0;
         self.keep_alive.start(now, self.limits.keep_alive);
-        aliases.clear(); // [MQTT-3.3.2-7]
         Ok(Event::Connected(Connected {
             session_present: connack.session_present,
             properties: connack.properties,

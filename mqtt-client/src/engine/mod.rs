@@ -336,7 +336,9 @@ impl<'b> Engine<'b> {
         if self.has_session && self.limits.session_expiry_interval == 0 {
             self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
         }
-        self.aliases.clear();
+        if is_v5(self.settings.version) {
+            self.aliases.clear(); // [MQTT-3.3.2-7]
+        }
         self.keep_alive.stop();
         self.incoming = None;
         self.phase = Phase::Disconnected;

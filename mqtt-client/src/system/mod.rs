@@ -3,9 +3,15 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // This is a shell.
 
 mod clock;
+mod file_store;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use clock::SystemTimer;
+pub use file_store::FileStore;
 #[cfg(unix)]
 pub use socket::Unix;
 pub use socket::{Socket, Stream, Tcp};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, rustls};

@@ -28,7 +28,7 @@ pub trait Stream {
     fn set_write_timeout(&self, timeout: std::time::Duration) -> io::Result<()>;
 
     /// Ends both directions.
-    fn shut_down(&self);
+    fn shut_down(&mut self);
 }
 
 macro_rules! stream {
@@ -46,7 +46,7 @@ macro_rules! stream {
                 <$type>::set_write_timeout(self, Some(timeout))
             }
 
-            fn shut_down(&self) {
+            fn shut_down(&mut self) {
                 let _ = self.shutdown(Shutdown::Both);
             }
         }
@@ -80,18 +80,22 @@ impl Tcp {
     /// # Errors
     /// That of the last address, or [`ErrorKind::NotFound`] where the name has none.
     pub fn connect(address: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
-        let mut last = io::Error::from(ErrorKind::NotFound);
-        for address in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, timeout.into()) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(Self::new(stream));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        connect_tcp(address, timeout).map(Self::new)
     }
+}
+
+pub(super) fn connect_tcp(address: impl ToSocketAddrs, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout.into()) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(unix)]
