@@ -1,7 +1,8 @@
 //! The fixed header: packet type, flags and Remaining Length (3.1.1 section 2.2, 5.0 section 2.1).
 
 use crate::reader::Reader;
-use crate::{DecodeError, Version, varint};
+use crate::varint::{self, VarInt};
+use crate::{DecodeError, Version};
 
 /// The fifteen control packets; the number of each is its type on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,33 +149,20 @@ impl<'a> Frame<'a> {
     /// Those of [`FixedHeader::decode`].
     #[inline(always)]
     pub fn split(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
-        // Nearly all packets have a Remaining Length of one or two bytes. Small machines do without the shortcut.
-        let (first, header_len, remaining_length, behind) = match *input {
-            _ if cfg!(not(target_pointer_width = "64")) => return Self::split_long(input),
-            [first, len @ 0..=0x7F, ref behind @ ..] => (first, 2, usize::from(len), behind),
-            [first, low, high @ 1..=0x7F, ref behind @ ..] => {
-                (first, 3, usize::from(low & 0x7F) | usize::from(high) << 7, behind)
-            }
-            _ => return Self::split_long(input),
-        };
+        let Some((&first, behind)) = input.split_first() else { return Ok(None) };
         if first < 0x10 {
             return Err(DecodeError::ReservedPacketType);
         }
-        Ok(behind
-            .split_at_checked(remaining_length)
-            .map(|(body, rest)| (Self { body, first, header_len, overlong: false, strict: false }, rest)))
-    }
-
-    #[inline(never)]
-    fn split_long(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
-        let (Some(header), Some(&first)) = (FixedHeader::decode(input)?, input.first()) else {
-            return Ok(None);
+        let (remaining_length, len, overlong, behind) = match varint::read_short(behind) {
+            Some((value, len, behind)) => (value, len, false, behind),
+            None => {
+                let Some(VarInt { value, len, overlong }) = varint::read(behind)? else { return Ok(None) };
+                let Some((_, behind)) = behind.split_at_checked(usize::from(len)) else { return Ok(None) };
+                (value, len, overlong, behind)
+            }
         };
-        let behind = input.split_at_checked(usize::from(header.header_len)).map(|(_, behind)| behind);
-        let parts = behind.and_then(|behind| behind.split_at_checked(header.remaining_length as usize));
-        Ok(parts.map(|(body, rest)| {
-            let FixedHeader { header_len, overlong, .. } = header;
-            (Self { body, first, header_len, overlong, strict: false }, rest)
+        Ok(behind.split_at_checked(remaining_length as usize).map(|(body, rest)| {
+            (Self { body, first, header_len: len.wrapping_add(1), overlong, strict: false }, rest)
         }))
     }
 

@@ -67,8 +67,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A Variable Byte Integer inside a 5.0 packet, where only the shortest form is legal [MQTT-1.5.5-1].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
+        if let Some((value, _, rest)) = varint::read_short(self.rest) {
+            self.rest = rest;
+            return Ok(value);
+        }
         let integer = varint::read(self.rest)?.ok_or(DecodeError::Truncated)?;
         if integer.overlong {
             return Err(DecodeError::OverlongInteger);
@@ -87,11 +91,7 @@ impl<'a> Reader<'a> {
     /// A UTF-8 Encoded String.
     #[inline]
     pub(crate) fn utf8(&mut self) -> Result<Utf8Str<'a>, DecodeError> {
-        let text = Utf8Str::from_bytes(self.binary()?)?;
-        if self.strict {
-            text.check_strict()?;
-        }
-        Ok(text)
+        Ok(Utf8Str::check(self.binary()?, self.strict)?)
     }
 
     /// A topic name, possibly the absent one of a PUBLISH with an alias.

@@ -28,17 +28,20 @@ impl<'a> Utf8Str<'a> {
     ///
     /// # Errors
     /// [`StringError::TooLong`], [`StringError::IllFormed`], [`StringError::NullCharacter`].
-    #[inline]
     pub const fn from_bytes(bytes: &'a [u8]) -> Result<Self, StringError> {
         if bytes.len() > 0xFFFF {
             return Err(StringError::TooLong);
         }
-        if !is_plain::<false>(bytes) {
-            if let Err(error) = scan(bytes, Rules { strict: false, topic_name: false }) {
-                return Err(error);
-            }
+        Self::check(bytes, false)
+    }
+
+    /// As many bytes as a length prefix can say.
+    #[inline]
+    pub(crate) const fn check(bytes: &'a [u8], strict: bool) -> Result<Self, StringError> {
+        match check_text(bytes, strict) {
+            Ok(()) => Ok(Self(bytes)),
+            Err(error) => Err(error),
         }
-        Ok(Self(bytes))
     }
 
     /// Bytes that were validated before.
@@ -130,6 +133,15 @@ pub(crate) struct Rules {
     pub(crate) strict: bool,
     /// The wildcards `#` and `+`.
     pub(crate) topic_name: bool,
+}
+
+/// Whether `bytes` are text.
+#[inline(never)]
+const fn check_text(bytes: &[u8], strict: bool) -> Result<(), StringError> {
+    if !strict && is_plain::<false>(bytes) {
+        return Ok(());
+    }
+    scan(bytes, Rules { strict, topic_name: false })
 }
 
 /// Whether all bytes are ASCII, none is NUL and, with `TOPIC`, none is a wildcard. `false` on small machines, which

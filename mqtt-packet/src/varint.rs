@@ -14,17 +14,21 @@ pub(crate) struct VarInt {
     pub(crate) overlong: bool,
 }
 
-/// Reads one integer from the front of `bytes`; `None` where more bytes are needed.
-#[inline]
-pub(crate) fn read(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
-    match bytes.first() {
-        Some(&byte) if byte < 0x80 => Ok(Some(VarInt { value: u32::from(byte), len: 1, overlong: false })),
-        Some(_) => read_long(bytes),
-        None => Ok(None),
+/// Reads an integer of one or two bytes, as nearly all are, and gives its value, its length and what is behind it. `None`
+/// for any other, which [`read`] knows; small machines do without the shortcut.
+#[inline(always)]
+pub(crate) const fn read_short(bytes: &[u8]) -> Option<(u32, u8, &[u8])> {
+    match bytes {
+        _ if cfg!(not(target_pointer_width = "64")) => None,
+        [value @ 0..=0x7F, behind @ ..] => Some((*value as u32, 1, behind)),
+        [low, high @ 1..=0x7F, behind @ ..] => Some(((*high as u32) << 7 | (*low & 0x7F) as u32, 2, behind)),
+        _ => None,
     }
 }
 
-fn read_long(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
+/// Reads one integer from the front of `bytes`; `None` where more bytes are needed.
+#[inline(never)]
+pub(crate) fn read(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
     let mut value = 0;
     let mut shift = 0;
     let mut len = 0_u8;

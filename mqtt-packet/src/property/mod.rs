@@ -112,7 +112,7 @@ impl<'a> Properties<'a> {
     /// # Errors
     /// Everything that a packet with these properties would be refused for.
     pub fn from_block(block: &'a [u8], place: PropertyPlace) -> Result<Self, DecodeError> {
-        read::validate(Reader::new(block, false), place)
+        read::validate(block, false, place)
     }
 
     /// Moves `reader` behind one property, which is looked at no further.

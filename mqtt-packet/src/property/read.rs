@@ -11,22 +11,28 @@ pub(crate) fn decode<'a>(
     reader: &mut Reader<'a>,
     place: PropertyPlace,
 ) -> Result<Properties<'a>, DecodeError> {
-    if reader.skip_zero() { Ok(Properties::EMPTY) } else { decode_some(reader, place) }
-}
-
-#[inline(never)]
-fn decode_some<'a>(reader: &mut Reader<'a>, place: PropertyPlace) -> Result<Properties<'a>, DecodeError> {
+    if reader.skip_zero() {
+        return Ok(Properties::EMPTY);
+    }
     let len = reader.varint()?;
     let block = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
-    validate(Reader::new(block, reader.is_strict()), place)
+    validate(block, reader.is_strict(), place)
 }
 
 /// Every property is one that may stand at `place`, as often as it does, with the value that it has.
-pub(super) fn validate<'a>(
-    mut reader: Reader<'a>,
+#[inline(always)]
+pub(super) fn validate(
+    block: &[u8],
+    strict: bool,
     place: PropertyPlace,
-) -> Result<Properties<'a>, DecodeError> {
-    let head = reader.rest();
+) -> Result<Properties<'_>, DecodeError> {
+    Ok(Properties { head: block, tail: &[], present: present(block, strict, place)? })
+}
+
+/// One bit for each property in the block, which is valid.
+#[inline(never)]
+fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Result<u64, DecodeError> {
+    let mut reader = Reader::new(block, strict);
     // In a PUBLISH there may be several Subscription Identifiers, one for each subscription that matched.
     let repeatable = match place {
         place if place == PropertyPlace::of(PacketType::Publish) => PropertyId::REPEATABLE,
@@ -47,7 +53,7 @@ pub(super) fn validate<'a>(
             other => other,
         })?;
     }
-    Ok(Properties { head, tail: &[], present })
+    Ok(present)
 }
 
 /// Reads one property of a block that was validated.
