@@ -105,11 +105,9 @@ impl<'b> Framer<'b> {
 
     /// How many bytes are certainly missing for the next piece; at least 1.
     fn wanted(&self) -> usize {
-        if self.payload_left > 0 {
-            return self.payload_left as usize;
-        }
         let have = self.unread().len();
         let whole = match FixedHeader::decode(self.unread()) {
+            _ if self.payload_left > 0 => self.payload_left as usize,
             Ok(Some(header)) => header.packet_len() as usize,
             // Two bytes make the shortest packet; a longer length comes byte by byte.
             _ => have.wrapping_add(1).max(2),

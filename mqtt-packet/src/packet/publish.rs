@@ -220,7 +220,8 @@ impl<'a> Publish<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`EncodeError`] as for [`encode`](Self::encode); [`EncodeError::Rule`] also where `own` repeats a property.
+    /// [`EncodeError`] as for [`encode`](Self::encode); [`EncodeError::Rule`] also where `own` repeats a property,
+    /// [`EncodeError::NoRoom`] where the message's properties stand in two blocks already, so that `own` has no place.
     pub fn pieces<'s>(
         &self,
         delivery: Delivery,
@@ -235,7 +236,8 @@ impl<'a> Publish<'a> {
         let properties = match own.followed_by(self.properties) {
             Some(properties) => properties,
             None if version.is_v5() => {
-                return Err(DecodeError::PropertyRepeated(PropertyId::UserProperty).into());
+                let repeated = own.repeated_in(&self.properties).map(DecodeError::PropertyRepeated);
+                return Err(repeated.map_or(EncodeError::NoRoom, EncodeError::Rule));
             }
             None => Properties::EMPTY,
         };

@@ -107,6 +107,12 @@ impl<'a> Properties<'a> {
         }
     }
 
+    /// The first of these properties that stands in `next` too and may stand only once.
+    pub(crate) fn repeated_in(&self, next: &Self) -> Option<PropertyId> {
+        let repeated = self.present & next.present & !PropertyId::REPEATABLE;
+        self.iter().map(|property| property.id()).find(|id| repeated & id.bit() != 0)
+    }
+
     /// Decodes a block without its length, for example one that was stored.
     ///
     /// # Errors
