@@ -17,8 +17,8 @@ struct Count {
 }
 
 impl Count {
-    /// Decodes the packet at the front of `bytes`, if there is one, in every way.
-    fn sound(&mut self, bytes: &[u8]) {
+    /// Decodes the packet at the front of `bytes`, if there is one: in every version, and strictly in its own.
+    fn sound(&mut self, bytes: &[u8], own: Version) {
         let frame = match Frame::split(bytes) {
             Ok(Some((frame, _))) => frame,
             Ok(None) => return,
@@ -27,10 +27,11 @@ impl Count {
         for version in wire::ALL.into_iter().filter(|version| version.is_supported()) {
             let lenient = Packet::decode(frame, version);
             self.judge(frame, version, lenient);
-            let strict = Packet::decode(frame.strict(), version);
-            self.judge(frame, version, strict);
-            if strict.is_ok() {
-                assert_eq!(strict, lenient);
+            if version == own {
+                match Packet::decode(frame.strict(), version) {
+                    Ok(packet) => assert_eq!(Ok(packet), lenient),
+                    Err(error) => self.refused(error, version),
+                }
             }
         }
     }
@@ -81,7 +82,7 @@ fn body_may_be_cut_anywhere() {
     for vector in vectors::all() {
         let body = wire::frame(&vector.bytes).body();
         for cut in 0..body.len() {
-            count.sound(&wire::packet(vector.bytes[0], &[&body[..cut]]));
+            count.sound(&wire::packet(vector.bytes[0], &[&body[..cut]]), vector.version);
         }
     }
     count.finish(500);
@@ -96,7 +97,7 @@ fn any_byte_may_be_any_other(version: Version) {
             let byte = bytes[position];
             for other in 0..=255 {
                 bytes[position] = other;
-                count.sound(&bytes);
+                count.sound(&bytes, version);
             }
             bytes[position] = byte;
         }
@@ -126,7 +127,10 @@ fn any_byte_may_be_missing() {
     for vector in vectors::all() {
         let body = wire::frame(&vector.bytes).body();
         for position in 0..body.len() {
-            count.sound(&wire::packet(vector.bytes[0], &[&body[..position], &body[position + 1..]]));
+            count.sound(
+                &wire::packet(vector.bytes[0], &[&body[..position], &body[position + 1..]]),
+                vector.version,
+            );
         }
     }
     count.finish(500);
@@ -139,7 +143,10 @@ fn a_byte_may_be_put_in_anywhere() {
         let body = wire::frame(&vector.bytes).body();
         for position in 0..=body.len() {
             for byte in [0x00, 0x01, b'#', b'+', 0x7F, 0x80, 0xFF] {
-                count.sound(&wire::packet(vector.bytes[0], &[&body[..position], &[byte], &body[position..]]));
+                count.sound(
+                    &wire::packet(vector.bytes[0], &[&body[..position], &[byte], &body[position..]]),
+                    vector.version,
+                );
             }
         }
     }
@@ -152,7 +159,8 @@ fn short_packets_of_every_first_byte() {
     for first in 0..=255 {
         for length in 0..=4 {
             for byte in 0..=255 {
-                count.sound(&[&[first, length][..], &[byte; 4][..usize::from(length)]].concat());
+                let body = &[byte; 4][..usize::from(length)];
+                count.sound(&wire::packet(first, &[body]), Version::V3_1_1);
             }
         }
     }
