@@ -159,7 +159,7 @@ fn short_packets_of_every_first_byte() {
     for first in 0..=255 {
         for length in 0..=4 {
             for byte in 0..=255 {
-                let body = &[byte; 4][..usize::from(length)];
+                let body = &[byte; 4][..length];
                 count.sound(&wire::packet(first, &[body]), Version::V3_1_1);
             }
         }
