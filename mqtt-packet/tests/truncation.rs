@@ -102,7 +102,7 @@ fn any_byte_may_be_any_other(version: Version) {
             bytes[position] = byte;
         }
     }
-    count.finish(50_000);
+    count.finish(20_000);
 }
 
 #[test]
@@ -164,5 +164,5 @@ fn short_packets_of_every_first_byte() {
             }
         }
     }
-    count.finish(50_000);
+    count.finish(20_000);
 }
