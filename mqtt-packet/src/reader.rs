@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*bytes)
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A UTF-8 Encoded String.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn utf8(&mut self) -> Result<Utf8Str<'a>, DecodeError> {
         Ok(Utf8Str::check(self.binary()?, self.strict)?)
     }
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A topic name.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn topic_name(&mut self) -> Result<TopicName<'a>, DecodeError> {
         let topic = self.topic_name_or_empty()?;
         if topic.is_empty() { Err(StringError::Empty.into()) } else { Ok(topic) }

@@ -6,7 +6,7 @@ use crate::reader::Reader;
 use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
-    Version, property,
+    Version,
 };
 use core::fmt;
 
@@ -97,11 +97,10 @@ impl<'a> Ack<'a> {
         if !reason_code.is_allowed_in(kind.packet_type()) {
             return Err(DecodeError::ReasonCode(kind.packet_type()));
         }
-        let properties = if reader.is_empty() {
-            Properties::EMPTY
-        } else {
-            property::decode(&mut reader, PropertyPlace::of(kind.packet_type()))?
-        };
+        let mut properties = Properties::EMPTY;
+        if !reader.is_empty() {
+            properties.decode(&mut reader, PropertyPlace::of(kind.packet_type()))?;
+        }
         reader.finish()?;
         Ok(Self { kind, id, reason_code, properties })
     }

@@ -4,7 +4,7 @@ use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_
 use crate::sink::{framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyId, PropertyPlace, ReasonCode, Role,
-    Sink, Version, property,
+    Sink, Version,
 };
 use core::fmt;
 
@@ -39,11 +39,10 @@ impl<'a> Auth<'a> {
             return Err(DecodeError::AuthMethodMissing);
         }
         let reason_code = ReasonCode(reader.u8()?);
-        let properties = if reader.is_empty() {
-            Properties::EMPTY
-        } else {
-            property::decode(&mut reader, PropertyPlace::of(PacketType::Auth))?
-        };
+        let mut properties = Properties::EMPTY;
+        if !reader.is_empty() {
+            properties.decode(&mut reader, PropertyPlace::of(PacketType::Auth))?;
+        }
         reader.finish()?;
         let auth = Self { reason_code, properties };
         auth.check()?;

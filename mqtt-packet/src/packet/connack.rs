@@ -4,7 +4,6 @@ use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_
 use crate::sink::{framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, ReasonCode, Sink, Version,
-    property,
 };
 use core::fmt;
 
@@ -39,11 +38,10 @@ impl<'a> ConnAck<'a> {
             ReasonCode::from_connack_3(code)
         };
         let reason_code = reason_code.ok_or(DecodeError::ReasonCode(PacketType::ConnAck))?;
-        let properties = if version.is_v5() {
-            property::decode(&mut reader, PropertyPlace::of(PacketType::ConnAck))?
-        } else {
-            Properties::EMPTY
-        };
+        let mut properties = Properties::EMPTY;
+        if version.is_v5() {
+            properties.decode(&mut reader, PropertyPlace::of(PacketType::ConnAck))?;
+        }
         reader.finish()?;
         if version == Version::V3_1 {
             // The byte is reserved there and was never checked.

@@ -1,7 +1,6 @@
 //! CONNECT: a client wants a session (3.1.1 and 5.0 section 3.1).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::property;
 use crate::reader::Reader;
 use crate::sink::{binary_len, check_binary, framed_len, start};
 use crate::{
@@ -108,13 +107,11 @@ impl<'a> Connect<'a> {
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;
-        let properties = if version.is_v5() {
-            let properties = property::decode(&mut reader, PropertyPlace::of(PacketType::Connect))?;
+        let mut properties = Properties::EMPTY;
+        if version.is_v5() {
+            properties.decode(&mut reader, PropertyPlace::of(PacketType::Connect))?;
             check_authentication(&properties)?;
-            properties
-        } else {
-            Properties::EMPTY
-        };
+        }
         let client_id = reader.utf8().map_err(missing(DecodeError::ClientIdMissing))?;
         let will = if flags & WILL != 0 {
             Some(will(flags, &mut reader, version).map_err(missing(DecodeError::WillMissing))?)
@@ -289,8 +286,10 @@ fn check_client_id(client_id: Utf8Str<'_>, clean_start: bool, version: Version) 
 
 #[inline(always)]
 fn will<'a>(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Will<'a>, DecodeError> {
-    let properties =
-        if version.is_v5() { property::decode(reader, PropertyPlace::WILL)? } else { Properties::EMPTY };
+    let mut properties = Properties::EMPTY;
+    if version.is_v5() {
+        properties.decode(reader, PropertyPlace::WILL)?;
+    }
     Ok(Will {
         properties,
         topic: reader.topic_name()?,

@@ -4,7 +4,7 @@ use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_
 use crate::sink::{framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyId, PropertyPlace, ReasonCode, Role,
-    Sink, Version, property,
+    Sink, Version,
 };
 use core::fmt;
 
@@ -37,8 +37,7 @@ impl<'a> Disconnect<'a> {
                 return Err(DecodeError::ReasonCode(PacketType::Disconnect));
             }
             if !reader.is_empty() {
-                disconnect.properties =
-                    property::decode(&mut reader, PropertyPlace::of(PacketType::Disconnect))?;
+                disconnect.properties.decode(&mut reader, PropertyPlace::of(PacketType::Disconnect))?;
             }
         }
         reader.finish()?;

@@ -8,7 +8,7 @@ use crate::reader::Reader;
 use crate::sink::{Writer, binary_len, framed_len, start, start_head};
 use crate::{
     DecodeError, Delivery, EncodeError, FixedHeader, Frame, PacketType, Properties, PropertyId,
-    PropertyPlace, QoS, Role, Sink, SliceSink, TopicName, Version, property, varint,
+    PropertyPlace, QoS, Role, Sink, SliceSink, TopicName, Version, varint,
 };
 use core::fmt;
 
@@ -122,11 +122,10 @@ impl<'a> Publish<'a> {
                 Delivery::ExactlyOnce { id, dup }
             }
         };
-        let properties = if version.is_v5() {
-            property::decode(reader, PropertyPlace::of(PacketType::Publish))?
-        } else {
-            Properties::EMPTY
-        };
+        let mut properties = Properties::EMPTY;
+        if version.is_v5() {
+            properties.decode(reader, PropertyPlace::of(PacketType::Publish))?;
+        }
         if topic.is_empty() && !properties.contains(PropertyId::TopicAlias) {
             return Err(DecodeError::TopicMissing);
         }
@@ -220,7 +219,7 @@ impl<'a> Publish<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`EncodeError`] as for [`encode`](Self::encode); [`EncodeError::Rule`] also where `own` repeats a property,
+    /// [`EncodeError`] as for [`encode`](Self::encode); [`EncodeError::Rule`] also where `own` repeats a
     /// [`EncodeError::NoRoom`] where the message's properties stand in two blocks already, so that `own` has no place.
     pub fn pieces<'s>(
         &self,

@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
-    Version, property,
+    Version,
 };
 use core::fmt;
 
@@ -85,11 +85,10 @@ fn decode_head<'a>(
 ) -> Result<(PacketId, Properties<'a>, Reader<'a>), DecodeError> {
     let mut reader = frame.open(packet, version)?;
     let id = reader.packet_id()?;
-    let properties = if version.is_v5() {
-        property::decode(&mut reader, PropertyPlace::of(packet))?
-    } else {
-        Properties::EMPTY
-    };
+    let mut properties = Properties::EMPTY;
+    if version.is_v5() {
+        properties.decode(&mut reader, PropertyPlace::of(packet))?;
+    }
     Ok((id, properties, reader))
 }
 

@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use crate::sink::{Writer, binary_len, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyId, PropertyPlace, QoS, Sink,
-    TopicFilter, Version, property,
+    TopicFilter, Version,
 };
 use core::fmt;
 
@@ -281,11 +281,10 @@ impl<'a> Subscribe<'a> {
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
         let mut reader = frame.open(PacketType::Subscribe, version)?;
         let id = reader.packet_id()?;
-        let properties = if version.is_v5() {
-            property::decode(&mut reader, PropertyPlace::of(PacketType::Subscribe))?
-        } else {
-            Properties::EMPTY
-        };
+        let mut properties = Properties::EMPTY;
+        if version.is_v5() {
+            properties.decode(&mut reader, PropertyPlace::of(PacketType::Subscribe))?;
+        }
         let filters = SubscribeFilters::decode(reader.rest(), reader.is_strict(), version)?;
         Ok(Self { id, properties, filters })
     }

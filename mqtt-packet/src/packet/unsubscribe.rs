@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use crate::sink::{binary_len, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, Sink, TopicFilter,
-    Version, property,
+    Version,
 };
 use core::fmt;
 
@@ -118,11 +118,10 @@ impl<'a> Unsubscribe<'a> {
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
         let mut reader = frame.open(PacketType::Unsubscribe, version)?;
         let id = reader.packet_id()?;
-        let properties = if version.is_v5() {
-            property::decode(&mut reader, PropertyPlace::of(PacketType::Unsubscribe))?
-        } else {
-            Properties::EMPTY
-        };
+        let mut properties = Properties::EMPTY;
+        if version.is_v5() {
+            properties.decode(&mut reader, PropertyPlace::of(PacketType::Unsubscribe))?;
+        }
         let filters = Filters::decode(reader.rest(), reader.is_strict(), version)?;
         Ok(Self { id, properties, filters })
     }

@@ -11,7 +11,6 @@ mod write;
 use crate::reader::Reader;
 use crate::{DecodeError, PacketType, StringError, TopicName, Utf8Str};
 use core::fmt;
-pub(crate) use read::decode;
 pub use table::{Property, PropertyId};
 pub use write::PropertyWriter;
 
@@ -118,7 +117,7 @@ impl<'a> Properties<'a> {
     /// # Errors
     /// Everything that a packet with these properties would be refused for.
     pub fn from_block(block: &'a [u8], place: PropertyPlace) -> Result<Self, DecodeError> {
-        read::validate(block, false, place)
+        Ok(Self { head: block, tail: &[], present: read::present(block, false, place)? })
     }
 
     /// Moves `reader` behind one property, which is looked at no further.

@@ -5,33 +5,28 @@ use super::{Properties, Property, PropertyId, PropertyPlace, response_topic};
 use crate::reader::Reader;
 use crate::{DecodeError, PacketType, TopicName, Utf8Str};
 
-/// Reads the Property Length and validates the block behind it.
-#[inline(always)]
-pub(crate) fn decode<'a>(
-    reader: &mut Reader<'a>,
-    place: PropertyPlace,
-) -> Result<Properties<'a>, DecodeError> {
-    if reader.skip_zero() {
-        return Ok(Properties::EMPTY);
+impl<'a> Properties<'a> {
+    /// Reads the Property Length and validates the block behind it.
+    // Not a function that gives properties: where an error could stand in their place, they would be taken apart and
+    // joined again.
+    #[inline(always)]
+    pub(crate) fn decode(
+        &mut self,
+        reader: &mut Reader<'a>,
+        place: PropertyPlace,
+    ) -> Result<(), DecodeError> {
+        if !reader.skip_zero() {
+            let len = reader.varint()?;
+            self.head = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
+            self.present = present(self.head, reader.is_strict(), place)?;
+        }
+        Ok(())
     }
-    let len = reader.varint()?;
-    let block = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
-    validate(block, reader.is_strict(), place)
-}
-
-/// Every property is one that may stand at `place`, as often as it does, with the value that it has.
-#[inline(always)]
-pub(super) fn validate(
-    block: &[u8],
-    strict: bool,
-    place: PropertyPlace,
-) -> Result<Properties<'_>, DecodeError> {
-    Ok(Properties { head: block, tail: &[], present: present(block, strict, place)? })
 }
 
 /// One bit for each property in the block, which is valid.
 #[inline(never)]
-fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Result<u64, DecodeError> {
+pub(super) fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Result<u64, DecodeError> {
     let mut reader = Reader::new(block, strict);
     // In a PUBLISH there may be several Subscription Identifiers, one for each subscription that matched.
     let repeatable = match place {
@@ -48,12 +43,30 @@ fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Result<u64, Deco
             return Err(DecodeError::PropertyRepeated(row.id));
         }
         present |= row.id.bit();
-        value::<true>(row, &mut reader).map_err(|error| match error {
+        check_value(row, &mut reader).map_err(|error| match error {
             DecodeError::Truncated => DecodeError::PropertyLength,
             other => other,
         })?;
     }
     Ok(present)
+}
+
+/// Moves behind the value of a property, which is one that it may have.
+#[inline(always)]
+fn check_value(row: &Row, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    let valid = match row.kind {
+        Kind::Bool => matches!(reader.take(1)?, [0 | 1]),
+        Kind::U16 => reader.take(2).map(|_| true)?,
+        Kind::U16NonZero => reader.take(2)? != [0; 2],
+        Kind::U32 => reader.take(4).map(|_| true)?,
+        Kind::U32NonZero => reader.take(4)? != [0; 4],
+        Kind::VarInt => reader.varint()? != 0,
+        Kind::Binary => reader.binary().map(|_| true)?,
+        Kind::Utf8 => reader.utf8().map(|_| true)?,
+        Kind::Topic => response_topic(reader.topic_name()).map(|_| true)?,
+        Kind::Pair => reader.utf8().and_then(|_| reader.utf8()).map(|_| true)?,
+    };
+    if valid { Ok(()) } else { Err(DecodeError::PropertyValue(row.id)) }
 }
 
 /// Reads one property of a block that was validated.
@@ -66,7 +79,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
 fn row(reader: &mut Reader<'_>) -> Result<&'static Row, DecodeError> {
     // The number is a Variable Byte Integer, but all that exist fit one byte.
     let number = reader.u8()?;
-    ROWS.get(usize::from(number)).and_then(Option::as_ref).ok_or(DecodeError::PropertyNotAllowed)
+    ROWS.get(usize::from(number)).ok_or(DecodeError::PropertyNotAllowed)
 }
 
 /// A value of each type, before it gets the name of its property.

@@ -93,13 +93,13 @@ macro_rules! properties {
             }
         }
 
-        /// The rows by number.
-        pub(super) static ROWS: [Option<Row>; LAST + 1] = {
-            let mut rows = [None; LAST + 1];
+        /// The rows by number; a number that no property has may stand nowhere.
+        pub(super) static ROWS: [Row; LAST + 1] = {
+            let mut rows = [Row { id: PropertyId::UserProperty, kind: Kind::Pair, places: 0 }; LAST + 1];
             #[allow(clippy::indexing_slicing)] // Evaluated by the compiler.
             {
-                $(rows[$number] = Some(Row { id: PropertyId::$name, kind: Kind::$kind, places: $places });)*
-                rows[0x26] = Some(Row { id: PropertyId::UserProperty, kind: Kind::Pair, places: EVERYWHERE });
+                $(rows[$number] = Row { id: PropertyId::$name, kind: Kind::$kind, places: $places };)*
+                rows[0x26] = Row { id: PropertyId::UserProperty, kind: Kind::Pair, places: EVERYWHERE };
             }
             rows
         };
