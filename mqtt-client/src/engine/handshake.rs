@@ -163,6 +163,7 @@ impl Engine<'_> {
         }
         let auth = Auth::new(reason_code, properties);
         auth.check_sender(Role::Client).map_err(EncodeError::Rule)?;
+        self.check_size(auth.encoded_len(Version::V5))?;
         self.out.append(0, |out| auth.encode(Version::V5, out))?;
         if self.phase == Phase::Connecting {
             self.keep_alive.await_answer(now, self.settings.response_timeout);

@@ -269,7 +269,11 @@ impl Engine<'_> {
         };
         match (Sending::acknowledged(stage, ack.kind, ack.reason_code), position) {
             (Acknowledged::Done, Some(position)) => {
-                self.finish(position, Outcome::Answered(ack.reason_code));
+                // PUBREC said that the message has arrived. A PUBCOMP that knows nothing of it answers a repeated
+                // PUBREL, which is no error (5.0 section 3.7.2.1).
+                let released = ack.kind == AckKind::PubComp;
+                let code = if released { ReasonCode::SUCCESS } else { ack.reason_code };
+                self.finish(position, Outcome::Answered(code));
                 let says_more = is_v5(self.settings.version) && !ack.properties.is_empty();
                 Ok(says_more.then_some(Event::Acknowledged(Ticket::of(ack.id), ack)))
             }
@@ -288,7 +292,9 @@ impl Engine<'_> {
 
     /// Whether anything of a request can have reached the server.
     fn was_sent(&self, position: u16) -> bool {
-        self.inflight.slot(position).is_some_and(|slot| slot.has(flag::SENT | flag::QUEUED))
+        self.inflight.slot(position).is_some_and(|slot| {
+            slot.has(flag::SENT) || slot.has(flag::QUEUED) && !self.out.is_unsent(slot.at)
+        })
     }
 
     /// The receiver has the message of this slot: from now on PUBREL is what is repeated.

@@ -367,10 +367,12 @@ impl<'b> Engine<'b> {
 
     /// Ends a request, and frees its place in the quota.
     fn finish(&mut self, position: u16, outcome: Outcome) {
-        if let Some(slot) = self.inflight.slot(position) {
-            let counts =
-                slot.has(flag::QUEUED) && !matches!(slot.stage, Stage::AwaitSubAck | Stage::AwaitUnsubAck);
-            self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(counts));
+        let durable = self.settings.durable;
+        if let Some(slot) = self.inflight.slot_mut(position) {
+            self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(slot.has(flag::QUEUED)));
+            if durable {
+                slot.flags |= flag::UNSTORED;
+            }
         }
         self.inflight.finish(position, outcome);
     }

@@ -96,7 +96,8 @@ impl Engine<'_> {
         }
         let mut block = [0; ALIAS_PROPERTY_LEN];
         let publish = self.with_alias(publish, &mut block);
-        self.append_request(|out| publish.encode(version, out))?;
+        let len = publish.encoded_len(version);
+        self.append_request(len, |out| publish.encode(version, out))?;
         Ok(self.out.give_out())
     }
 
@@ -115,21 +116,22 @@ impl Engine<'_> {
     }
 
     /// [MQTT-3.2.2-15]
-    fn check_size(&self, len: usize) -> Result<(), RequestError> {
+    pub(super) fn check_size(&self, len: usize) -> Result<(), RequestError> {
         if len > self.limits.maximum_packet_size as usize {
             return Err(RequestError::TooLarge);
         }
         Ok(())
     }
 
-    /// Appends a request to what is to be transmitted.
+    /// Appends a request of `len` bytes to what is to be transmitted.
     pub(super) fn append_request(
         &mut self,
+        len: usize,
         encode: impl FnOnce(&mut SliceSink<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), RequestError> {
-        let empty = self.out.is_empty();
+        let fits_later = len.saturating_add(RESERVE) <= self.out.capacity();
         self.out.append(RESERVE, encode).map_err(|error| match error {
-            EncodeError::NoRoom if !empty => RequestError::Busy,
+            EncodeError::NoRoom if fits_later => RequestError::Busy,
             other => other.into(),
         })
     }
@@ -149,8 +151,9 @@ impl Engine<'_> {
         let version = self.settings.version;
         let id = self.next_request()?;
         let subscribe = Subscribe { id, properties, filters: SubscribeFilters::new(filters) };
+        let len = subscribe.encoded_len(version);
         if is_v5(version) {
-            self.check_size(subscribe.encoded_len(version))?;
+            self.check_size(len)?;
             if properties.contains(PropertyId::SubscriptionIdentifier)
                 && !self.limits.subscription_identifiers_available
             {
@@ -160,7 +163,7 @@ impl Engine<'_> {
                 self.check_filter(entry.filter)?;
             }
         }
-        self.append_request(|out| subscribe.encode(version, out))?;
+        self.append_request(len, |out| subscribe.encode(version, out))?;
         Ok(self.await_answer(id, filters.len(), Stage::AwaitSubAck))
     }
 
@@ -188,8 +191,9 @@ impl Engine<'_> {
         let version = self.settings.version;
         let id = self.next_request()?;
         let unsubscribe = Unsubscribe { id, properties, filters: Filters::new(filters) };
-        self.check_size(unsubscribe.encoded_len(version))?;
-        self.append_request(|out| unsubscribe.encode(version, out))?;
+        let len = unsubscribe.encoded_len(version);
+        self.check_size(len)?;
+        self.append_request(len, |out| unsubscribe.encode(version, out))?;
         Ok(self.await_answer(id, filters.len(), Stage::AwaitUnsubAck))
     }
 
@@ -233,6 +237,7 @@ impl Engine<'_> {
                 }
                 self.limits.session_expiry_interval = interval;
             }
+            self.check_size(disconnect.encoded_len(version))?;
         } else {
             disconnect = Disconnect::default();
         }

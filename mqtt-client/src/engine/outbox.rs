@@ -173,7 +173,9 @@ impl<'b> Outbox<'b> {
         self.written = self.written.wrapping_add(n);
         if self.is_empty() {
             self.rewind();
-            self.handed_over = self.given_out;
+            if !self.lost {
+                self.handed_over = self.given_out;
+            }
         }
         long_ended
     }

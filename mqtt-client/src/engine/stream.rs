@@ -37,7 +37,9 @@ impl Engine<'_> {
             if !self.out.can_give_out() {
                 return Err(RequestError::Busy);
             }
-            self.append_request(|out| encode_head(&publish, payload_len, limit, out))?;
+            // The front with the longest Remaining Length.
+            let most = publish.encoded_len(version).saturating_add(3);
+            self.append_request(most, |out| encode_head(&publish, payload_len, limit, out))?;
             self.out.put_long(Source::Application, payload_len);
             return Ok(self.out.give_out());
         }
@@ -50,7 +52,6 @@ impl Engine<'_> {
         }
         let id = self.inflight.next_id()?;
         publish.delivery = Delivery::new(message.qos, Some(id)).unwrap_or_default();
-        // The front with the longest Remaining Length.
         let most = publish.encoded_len(version).saturating_add(3);
         let start = self.inflight.reserve(most)?;
         let mut front = SliceSink::new(self.inflight.space(start, most));
