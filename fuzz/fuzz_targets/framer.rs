@@ -70,6 +70,9 @@ fn read(reading: &Reading, stream: &[u8]) -> Vec<Event> {
             break;
         }
         let spare = if reading.exact { framer.spare_exact() } else { framer.spare() };
+        if let Some(missing) = missing(stream, stream.len() - rest.len()).filter(|_| reading.exact) {
+            assert!(spare.len() <= missing, "room for {} where {missing} are missing", spare.len());
+        }
         let len = spare.len().min(rest.len()).min(usize::from(*read) + 1);
         let (now, later) = rest.split_at(len);
         spare[..len].copy_from_slice(now);
@@ -79,6 +82,15 @@ fn read(reading: &Reading, stream: &[u8]) -> Vec<Event> {
     }
     events.push(Event::End(framer.is_inside_packet()));
     events
+}
+
+/// How many bytes behind the first `at` of the stream belong to the packet that stands there.
+fn missing(stream: &[u8], at: usize) -> Option<usize> {
+    let mut end = 0;
+    while end <= at {
+        end += FixedHeader::decode(stream.get(end..)?).ok()??.packet_len() as usize;
+    }
+    Some(end - at)
 }
 
 fn hand_out(
