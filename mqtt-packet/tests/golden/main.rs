@@ -12,7 +12,7 @@ mod vectors;
 mod wire;
 
 use mqtt_packet::{
-    Delivery, Packet, PacketId, Properties, Property, PropertyPlace, PropertyWriter, Publish, QoS,
+    Delivery, Frame, Packet, PacketId, Properties, Property, PropertyPlace, PropertyWriter, Publish, QoS,
     SubscribeFilter, SubscribeOptions, TopicFilter, TopicName, Utf8Str, Version,
 };
 
@@ -155,5 +155,18 @@ fn every_packet_of_every_version_is_there() {
         types.dedup();
         let last = if version == Version::V5 { 15 } else { 14 };
         assert_eq!(types, (1..=last).collect::<Vec<_>>(), "{version:?}");
+    }
+}
+
+#[test]
+fn what_is_no_packet_has_its_error() {
+    for version in wire::ALL.into_iter().filter(|version| version.is_supported()) {
+        for (name, bytes, error) in vectors::refused(version) {
+            let decoded = Frame::split(&bytes).and_then(|frame| {
+                let (frame, _) = frame.unwrap_or_else(|| panic!("{name} is not whole"));
+                Packet::decode(frame, version)
+            });
+            assert_eq!(decoded.map_err(|error| format!("{error:?}")), Err(error.to_owned()), "{name}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Packets in hex, computed by hand from the tables of the standards: one file for each version.
 //!
 //! A name at the start of a line, then indented lines of hex digits and `'text'`; `;` starts a comment. `name -> other`
-//! is another form of the same packet: it decodes like `other`, and is written like `other`.
+//! is another form of the same packet: it decodes like `other`, and is written like `other`. In the files of what is
+//! refused, the error follows the name.
 
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
@@ -33,29 +34,48 @@ pub fn all() -> Vec<Vector> {
 
 /// The packets of one version.
 pub fn of(version: Version) -> Vec<Vector> {
-    let text = match version {
+    let packets = read(match version {
         Version::V3_1 => include_str!("v3_1.wire"),
         Version::V3_1_1 => include_str!("v3_1_1.wire"),
         Version::V5 => include_str!("v5_0.wire"),
+    });
+    let vector = |(line, bytes): (&'static str, Vec<u8>)| {
+        let (name, usual) = line.split_once(" -> ").unwrap_or((line, line));
+        Vector { name, usual, version, bytes }
     };
-    let mut vectors: Vec<Vector> = Vec::new();
+    packets.into_iter().map(vector).collect()
+}
+
+/// Packets of one version that are none: name, bytes, and the error that says so.
+pub fn refused(version: Version) -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let packets = read(match version {
+        Version::V3_1 => "",
+        Version::V3_1_1 => include_str!("refused_v3_1_1.wire"),
+        Version::V5 => include_str!("refused_v5_0.wire"),
+    });
+    let named = |(line, bytes): (&'static str, Vec<u8>)| {
+        let (name, error) = line.split_once(": ").expect("a name and an error");
+        (name, bytes, error)
+    };
+    packets.into_iter().map(named).collect()
+}
+
+/// The lines at the start of a line, and the bytes below them.
+fn read(text: &'static str) -> Vec<(&'static str, Vec<u8>)> {
+    let mut packets: Vec<(&str, Vec<u8>)> = Vec::new();
     for line in text.lines() {
         let line = line.split(';').next().unwrap_or_default().trim_end();
-        if line.is_empty() {
-            continue;
-        }
         if line.starts_with(' ') {
             assert!(
                 !line.contains(['"', '{', '.']) || line.contains('\''),
                 "a length that is not by hand: {line}"
             );
-            vectors.last_mut().expect("a name in front").bytes.extend(wire::wire(line));
-        } else {
-            let (name, usual) = line.split_once(" -> ").unwrap_or((line, line));
-            vectors.push(Vector { name, usual, version, bytes: Vec::new() });
+            packets.last_mut().expect("a name in front").1.extend(wire::wire(line));
+        } else if !line.is_empty() {
+            packets.push((line, Vec::new()));
         }
     }
-    vectors
+    packets
 }
 
 /// The packet of this name.
