@@ -1,0 +1,336 @@
+//! What becomes of what the engine reports: messages to streams, outcomes to whoever waits for them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use mqtt_client::{Connected, Engine, Event as EngineEvent, Outcome, Receipt, Ticket};
+use mqtt_packet::{Properties, ReasonCode};
+use tokio::time::Instant;
+
+use crate::error::{ConnectionError, DeliveryError, ServerWords, SubscribeError};
+use crate::event::Event;
+use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder};
+use crate::options::Options;
+use crate::properties::PropertyList;
+use crate::shared::{Control, Hold, Shared};
+
+/// Whose request a ticket stands for.
+pub(crate) enum Pending {
+    /// A message, and its payload if that is not the engine's.
+    Publish(usize, Option<Bytes>),
+    Control(Control),
+}
+
+/// The requests in flight. Packet Identifiers are given out in sequence, and no more than there are slots; so the
+/// identifier modulo twice that many finds its place.
+struct Tickets {
+    slots: Vec<Option<Pending>>,
+    /// Messages of QoS 0, which have no identifier, end in their order.
+    at_most_once: VecDeque<Pending>,
+}
+
+impl Tickets {
+    fn new(in_flight: usize) -> Self {
+        let mut slots = Vec::new();
+        slots.resize_with(in_flight.max(1).saturating_mul(2), || None);
+        Self { slots, at_most_once: VecDeque::new() }
+    }
+
+    fn place(&mut self, ticket: Ticket) -> Option<&mut Option<Pending>> {
+        let id = usize::from(ticket.packet_id()?.get());
+        let at = id.checked_rem(self.slots.len())?;
+        self.slots.get_mut(at)
+    }
+
+    fn put(&mut self, ticket: Ticket, pending: Pending) {
+        match self.place(ticket) {
+            Some(place) => *place = Some(pending),
+            None => self.at_most_once.push_back(pending),
+        }
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Pending> {
+        if ticket.packet_id().is_none() {
+            return self.at_most_once.pop_front();
+        }
+        self.place(ticket)?.take()
+    }
+}
+
+/// A message that comes in pieces.
+enum Incoming {
+    Build(MessageBuilder),
+    /// It is larger than it may be.
+    PassOver,
+}
+
+pub(crate) struct Desk {
+    shared: Arc<Shared>,
+    tickets: Tickets,
+    incoming: Option<Incoming>,
+    /// What the server said besides a reason code; its outcome is the next.
+    said: Option<(Ticket, PropertyList)>,
+    /// Why the connection ends, where that is known before it does.
+    end_reason: Option<ConnectionError>,
+    max_message_size: usize,
+    connected: bool,
+    wakers: Vec<Waker>,
+    lost: Vec<Control>,
+}
+
+impl Desk {
+    pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+        Self {
+            shared,
+            tickets: Tickets::new(options.memory.in_flight),
+            incoming: None,
+            said: None,
+            end_reason: None,
+            max_message_size: options.max_message_size,
+            connected: false,
+            wakers: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(crate) fn set_end_reason(&mut self, reason: ConnectionError) {
+        self.end_reason = Some(reason);
+    }
+
+    /// What was known before counts; the end itself says less.
+    pub(crate) fn end_reason(&mut self, error: ConnectionError) -> ConnectionError {
+        self.end_reason.take().unwrap_or(error)
+    }
+
+    pub(crate) fn note(&mut self, ticket: Ticket, pending: Pending) {
+        self.tickets.put(ticket, pending);
+    }
+
+    /// The payload of a message that the engine wants once more.
+    pub(crate) fn payload(&mut self, ticket: Ticket) -> Option<Bytes> {
+        match self.tickets.place(ticket)? {
+            Some(Pending::Publish(_, payload)) => payload.clone(),
+            _ => None,
+        }
+    }
+
+    /// The connection is over.
+    pub(crate) fn disconnected(&mut self) {
+        self.connected = false;
+        self.incoming = None;
+        self.said = None;
+        self.end_reason = None;
+    }
+
+    /// The server accepted the connection: asks again for the subscriptions that it does not know.
+    pub(crate) fn connected(&mut self, connected: &Connected<'_>, control: &mut VecDeque<Control>) {
+        self.connected = true;
+        let mut resubscribed = 0_usize;
+        if !connected.session_present {
+            let mut state = self.shared.lock();
+            let keys: Vec<usize> = state.router.keys().collect();
+            // In front of everything else, in the order in which they were made.
+            for key in keys.into_iter().rev() {
+                let Some(filter) = state.router.get_mut(key) else {
+                    continue;
+                };
+                filter.held = false;
+                let text = filter.text.clone();
+                let asked =
+                    |control: &Control| matches!(control, Control::Subscribe { key: k, .. } if *k == key);
+                if !control.iter().any(asked) && !state.is_asked(key) {
+                    control.push_front(Control::Subscribe { key, text, answer: None });
+                    resubscribed = resubscribed.saturating_add(1);
+                }
+            }
+        }
+        let id = connected.properties.assigned_client_identifier();
+        self.shared.set_connected(true);
+        tracing::info!(session_present = connected.session_present, resubscribed, "connected");
+        self.shared.emit(&Event::Connected {
+            session_present: connected.session_present,
+            resubscribed,
+            assigned_client_id: id.map(|id| id.as_str().to_owned()),
+        });
+    }
+
+    /// Anything but the beginning of a connection.
+    pub(crate) fn handle(
+        &mut self,
+        engine: &mut Engine<'_>,
+        event: EngineEvent<'_>,
+    ) -> Result<(), ConnectionError> {
+        match event {
+            EngineEvent::Message { publish, receipt } => {
+                if publish.payload.len() > self.max_message_size {
+                    self.pass_over(publish.topic.as_str(), publish.payload.len());
+                    accept(engine, receipt);
+                    return Ok(());
+                }
+                let mut message = MessageBuilder::new(&publish, publish.payload.len());
+                message.push(publish.payload);
+                self.deliver(engine, message.finish(), receipt);
+            }
+            EngineEvent::MessageStart(head) => {
+                let len = head.payload_len as usize;
+                self.incoming = Some(if len > self.max_message_size {
+                    self.pass_over(head.publish.topic.as_str(), len);
+                    Incoming::PassOver
+                } else {
+                    Incoming::Build(MessageBuilder::new(&head.publish, len))
+                });
+            }
+            EngineEvent::Chunk { bytes, last, receipt } => {
+                if let Some(Incoming::Build(message)) = &mut self.incoming {
+                    message.push(bytes);
+                }
+                if last {
+                    match self.incoming.take() {
+                        Some(Incoming::Build(message)) => self.deliver(engine, message.finish(), receipt),
+                        _ => accept(engine, receipt),
+                    }
+                }
+            }
+            EngineEvent::Acknowledged(ticket, ack) => {
+                self.said = Some((ticket, PropertyList::copy(&ack.properties)));
+            }
+            EngineEvent::Refused(connack) => {
+                let words = words(connack.reason_code, &connack.properties);
+                self.end_reason = Some(ConnectionError::Refused(words));
+            }
+            EngineEvent::Disconnected(disconnect) => {
+                let words = words(disconnect.reason_code, &disconnect.properties);
+                self.end_reason = Some(ConnectionError::Disconnected(words));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn pass_over(&self, topic: &str, len: usize) {
+        tracing::warn!(topic, len, "message passed over: larger than the limit");
+        self.shared.emit(&Event::MessageTooLarge { topic: topic.to_owned(), len });
+    }
+
+    /// Puts a message into the streams that it is for.
+    fn deliver(&mut self, engine: &mut Engine<'_>, message: Message, receipt: Option<Receipt>) {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let streams = state.router.route(message.topic().as_bytes(), &message.properties());
+        let holders =
+            streams.iter().filter(|&&key| state.queues.get(key).is_some_and(|queue| queue.holds())).count();
+        let mut hold = receipt.map(|receipt| Hold::split(receipt, holders));
+        for key in streams {
+            if let Some(queue) = state.queues.get_mut(*key) {
+                let hold = if queue.holds() { hold.as_mut().map(|next| next()) } else { None };
+                self.wakers.extend(queue.push(message.clone(), hold));
+            }
+        }
+        let is_unrouted = streams.is_empty();
+        drop(guard);
+        if holders == 0 {
+            accept(engine, receipt);
+        }
+        if is_unrouted {
+            self.shared.emit(&Event::Unrouted { topic: message.topic().to_owned() });
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Takes what became of requests from the engine; what the end of a connection undid goes back to `control`.
+    pub(crate) fn complete(&mut self, engine: &mut Engine<'_>, control: &mut VecDeque<Control>) -> bool {
+        let mut progress = false;
+        while let Some((ticket, outcome)) = engine.poll_completion() {
+            progress = true;
+            let said = self.said.take_if(|(said, _)| *said == ticket).map(|(_, properties)| properties);
+            match self.tickets.take(ticket) {
+                None => {}
+                Some(Pending::Publish(delivery, _)) => {
+                    let fate = fate(outcome, said.unwrap_or_default());
+                    let waker = self.shared.lock().deliveries.complete(delivery, fate);
+                    self.wakers.extend(waker);
+                }
+                Some(Pending::Control(request)) => match outcome {
+                    Outcome::Answered(reason_code) => self.answer(request, Ok(reason_code)),
+                    _ => self.lost.push(request),
+                },
+            }
+        }
+        while let Some(request) = self.lost.pop() {
+            control.push_front(request);
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
+        progress
+    }
+
+    /// A message will not be sent.
+    pub(crate) fn fail(&mut self, delivery: usize, error: DeliveryError) {
+        let waker = self.shared.lock().deliveries.complete(delivery, Err(error));
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// A subscription or its end was answered.
+    pub(crate) fn answer(&self, request: Control, result: Result<ReasonCode, SubscribeError>) {
+        let failure = match &result {
+            Ok(code) => code.is_error().then_some(*code),
+            Err(_) => Some(ReasonCode::UNSPECIFIED_ERROR),
+        };
+        if let (Control::Subscribe { key, text, answer }, Some(reason_code)) = (&request, failure) {
+            if let Some(filter) = self.shared.lock().router.get_mut(*key).filter(|f| f.text == *text) {
+                filter.held = false;
+            }
+            if answer.is_none() && !matches!(result, Err(SubscribeError::Closed)) {
+                let filter = String::from_utf8_lossy(text).into_owned();
+                self.shared.emit(&Event::SubscriptionLost { filter, reason_code });
+            }
+        }
+        if let Some(answer) = request.answer() {
+            // Nobody waits any more where this fails.
+            let _ = answer.send(result);
+        }
+    }
+
+    /// Ends the waits that have lasted too long.
+    pub(crate) fn expire(&self, now: Instant) {
+        let wakers = self.shared.lock().deliveries.expire(now);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn accept(engine: &mut Engine<'_>, receipt: Option<Receipt>) {
+    if let Some(receipt) = receipt {
+        // It is of this connection.
+        let _ = engine.accept(receipt, ReasonCode::SUCCESS);
+    }
+}
+
+fn fate(outcome: Outcome, properties: PropertyList) -> crate::delivery::Fate {
+    match outcome {
+        Outcome::Written => Ok(Delivered::Written),
+        Outcome::Answered(reason_code) => {
+            let acknowledgement = Acknowledgement { reason_code, properties };
+            if reason_code.is_error() {
+                Err(DeliveryError::Refused(acknowledgement))
+            } else {
+                Ok(Delivered::Acknowledged(acknowledgement))
+            }
+        }
+        Outcome::Lost(loss) => Err(DeliveryError::Lost(loss)),
+    }
+}
+
+fn words(reason_code: ReasonCode, properties: &Properties<'_>) -> ServerWords {
+    ServerWords {
+        reason_code,
+        reason_string: properties.reason_string().map(|text| text.as_str().to_owned()),
+        server_reference: properties.server_reference().map(|text| text.as_str().to_owned()),
+    }
+}

@@ -1,0 +1,163 @@
+//! The driver: connects, converses, and connects again, until the client is to end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use mqtt_client::{Aliases, Engine, Framer, Memory, ReceivedSlot, SendSlot, Settings, Version};
+use tokio::time::timeout_at;
+use tracing::Instrument;
+
+use crate::error::ConnectionError;
+use crate::event::Event;
+use crate::options::Options;
+use crate::reconnect::Attempt;
+use crate::session::{Session, now};
+use crate::shared::Shared;
+use crate::transport::Carrier;
+
+/// How many messages of QoS 1 and 2 a server before 5.0 may send before they are acknowledged: all that there are
+/// Packet Identifiers for, as it cannot be told of a limit.
+const ALL_IDENTIFIERS: usize = 65_535;
+/// How much memory each Topic Alias of the server has, for topics of up to 254 bytes.
+const ALIAS_LEN: usize = 256;
+
+/// The future that does the work of a client: it owns the connection. It must be polled for anything to happen, and is
+/// ready when the client has ended, with the reason; [`ConnectionError::Shutdown`] is the good one. Dropping it closes
+/// the connection at once, without DISCONNECT, and ends everything that waits.
+#[must_use = "nothing happens unless it is polled"]
+pub struct Driver(Pin<Box<dyn Future<Output = ConnectionError> + Send>>);
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, options: Options) -> Self {
+        let span = tracing::info_span!("mqtt", client_id = options.connect.client_id);
+        let guard = Guard(shared.clone());
+        let run = async move {
+            let guard = guard;
+            let error = run(&guard.0, options).await;
+            tracing::info!(%error, "client ended");
+            guard.0.end(error.clone());
+            error
+        };
+        Self(Box::pin(run.instrument(span)))
+    }
+}
+
+impl Future for Driver {
+    type Output = ConnectionError;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// Whatever becomes of the driver, nobody is left waiting.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Without effect where it has ended in good order.
+        self.0.end(ConnectionError::DriverDropped);
+    }
+}
+
+async fn run(shared: &Arc<Shared>, options: Options) -> ConnectionError {
+    let sizes = options.memory;
+    let received = match options.version {
+        Version::V5 => usize::from(options.receive_maximum),
+        _ => ALL_IDENTIFIERS,
+    };
+    let mut transmit = vec![0; sizes.transmit];
+    let mut messages = vec![0; sizes.messages];
+    let mut send = vec![SendSlot::EMPTY; sizes.in_flight.min(16_383)];
+    let mut received = vec![ReceivedSlot::EMPTY; received];
+    let mut receive = vec![0; sizes.receive];
+    let mut aliases = vec![0; usize::from(options.topic_alias_maximum).saturating_mul(ALIAS_LEN)];
+    let memory = Memory {
+        transmit: &mut transmit,
+        messages: &mut messages,
+        send: &mut send,
+        received: &mut received,
+        aliases: &mut [],
+    };
+    let mut settings = Settings::new(options.version);
+    settings.response_timeout = options.response_timeout.into();
+    // The streams decide when a message is taken.
+    settings.manual_acknowledgement = true;
+    settings.assume_session = options.assume_session;
+    let engine = Engine::new(memory, settings);
+    let framer = Framer::new(&mut receive, options.version);
+    let aliases = Aliases::new(&mut aliases, options.topic_alias_maximum);
+    let mut session = Session::new(engine, framer, aliases, &options, shared.clone());
+    reconnect(&mut session, shared, &options).await
+}
+
+/// One attempt after the other, for as long as the policy says so.
+async fn reconnect(session: &mut Session<'_>, shared: &Shared, options: &Options) -> ConnectionError {
+    let mut values = options.connect.clone();
+    let mut last_error = None;
+    let mut number = 0_u32;
+    let mut server = 0_usize;
+    loop {
+        let Some(transport) = options.transports.get(server) else {
+            return ConnectionError::Shutdown;
+        };
+        let mut attempt = Attempt::new(number, last_error.take(), values, transport.clone());
+        let (accepted, error) = connect(session, &mut attempt, options).await;
+        values = attempt.values;
+        if session.is_over() {
+            return error;
+        }
+        tracing::warn!(%error, "not connected");
+        shared.emit(&Event::Disconnected(error.clone()));
+        if accepted {
+            number = 0;
+        } else {
+            server = server.saturating_add(1).checked_rem(options.transports.len()).unwrap_or(0);
+        }
+        number = number.saturating_add(1);
+        let delay = options.reconnect.as_ref().and_then(|policy| policy.next_delay(number, &error));
+        let Some(delay) = delay else {
+            return error;
+        };
+        shared.emit(&Event::Waiting { attempt: number, delay });
+        last_error = Some(error);
+        if let Err(end) = session.wait(tokio::time::sleep(delay)).await {
+            return end;
+        }
+    }
+}
+
+/// One attempt, and the connection if there is one. Whether it was accepted, and why it ended.
+async fn connect(
+    session: &mut Session<'_>,
+    attempt: &mut Attempt,
+    options: &Options,
+) -> (bool, ConnectionError) {
+    let deadline = now().checked_add(options.connect_timeout);
+    let open = open(attempt, options);
+    let opened = match deadline {
+        Some(deadline) => session.wait(timeout_at(deadline, open)).await,
+        None => session.wait(async { Ok(open.await) }).await,
+    };
+    let mut carrier = match opened {
+        Ok(Ok(Ok(carrier))) => carrier,
+        Ok(Ok(Err(error))) | Err(error) => return (false, error),
+        Ok(Err(_)) => return (false, ConnectionError::ConnectTimeout),
+    };
+    session.converse(&mut *carrier, &attempt.values, options, deadline).await
+}
+
+async fn open(attempt: &mut Attempt, options: &Options) -> Result<Box<dyn Carrier>, ConnectionError> {
+    if let Some(hook) = &options.before_connect {
+        hook.before_connect(attempt).await?;
+    }
+    tracing::debug!(transport = ?attempt.transport, number = attempt.number, "connecting");
+    Ok(attempt.transport.connect().await?)
+}

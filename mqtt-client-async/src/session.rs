@@ -1,0 +1,578 @@
+//! One session and its connections: drives the engine by its contract, between a carrier and what handles share.
+//!
+//! Nothing here waits for an application: what a stream does not take is held or dropped by the stream's policy, and
+//! messages are taken from the queue only as the engine takes them. Acknowledgements and pings are the engine's and go
+//! first.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use mqtt_client::{
+    Aliases, Engine, Event as EngineEvent, Framer, Instant as EngineInstant, PropertyWriter, RequestError,
+};
+use mqtt_packet::{
+    DecodeError, EncodeError, PacketType, Property, PropertyPlace, SubscribeFilter, TopicFilter,
+};
+use tokio::io::ReadBuf;
+use tokio::time::{Instant, Sleep};
+
+use crate::desk::{Desk, Pending};
+use crate::error::{ConnectionError, DeliveryError, SubscribeError};
+use crate::message::Publish;
+use crate::options::{ConnectValues, Options};
+use crate::router::Router;
+use crate::shared::{Close, Control, Inbox, Shared};
+use crate::transport::Carrier;
+
+/// How many bytes of messages are encoded before they are written: more per write costs more than it saves.
+const BATCH: usize = 64 << 10;
+
+/// From this length on a payload is written from where it lies, without a copy.
+const LARGE: usize = 16 << 10;
+
+/// The engine's clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self(now())
+    }
+
+    /// What the engine's clock shows then.
+    fn show(self, now: Instant) -> EngineInstant {
+        // It may wrap.
+        EngineInstant::from_millis(now.saturating_duration_since(self.0).as_millis() as u32)
+    }
+}
+
+/// The time. This is the shell: the one place below which nobody asks.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// How the session is to end.
+enum Closing {
+    Drain {
+        deadline: Instant,
+    },
+    Disconnect(Close),
+    /// DISCONNECT was queued.
+    Said,
+    Abort,
+}
+
+/// A timer that is set as rarely as possible: deadlines move with every packet, mostly into the future.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+}
+
+impl Timer {
+    fn new() -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep_until(now())), armed: None }
+    }
+
+    /// Whether `deadline`, or an earlier one that was asked for before, has passed.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else {
+            return false;
+        };
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.sleep.as_mut().reset(deadline);
+            self.armed = Some(deadline);
+        }
+        let is_over = self.sleep.as_mut().poll(cx).is_ready();
+        if is_over {
+            self.armed = None;
+        }
+        is_over
+    }
+}
+
+pub(crate) struct Session<'b> {
+    engine: Engine<'b>,
+    framer: Framer<'b>,
+    aliases: Aliases<'b>,
+    desk: Desk,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    clock: Clock,
+    timer: Timer,
+    closing: Option<Closing>,
+    /// The carrier has taken no byte since; `None` where there is nothing to write.
+    stalled_since: Option<Instant>,
+    needs_flush: bool,
+    /// The large payload that is being written, and what counts as large.
+    payload: Bytes,
+    large: usize,
+    write_timeout: std::time::Duration,
+    /// When the attempt to connect is over.
+    connect_deadline: Option<Instant>,
+}
+
+impl<'b> Session<'b> {
+    pub(crate) fn new(
+        engine: Engine<'b>,
+        framer: Framer<'b>,
+        aliases: Aliases<'b>,
+        options: &Options,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            engine,
+            framer,
+            aliases,
+            desk: Desk::new(shared.clone(), options),
+            shared,
+            inbox: Inbox::default(),
+            clock: Clock::new(),
+            timer: Timer::new(),
+            closing: None,
+            stalled_since: None,
+            needs_flush: false,
+            payload: Bytes::new(),
+            large: LARGE.min(options.memory.transmit / 4).min(options.memory.messages / 4),
+            write_timeout: options.write_timeout,
+            connect_deadline: None,
+        }
+    }
+
+    /// One connection from CONNECT to its end. Whether it was accepted, and why it ended.
+    pub(crate) async fn converse(
+        &mut self,
+        carrier: &mut dyn Carrier,
+        values: &ConnectValues,
+        options: &Options,
+        deadline: Option<Instant>,
+    ) -> (bool, ConnectionError) {
+        self.framer.reset();
+        let time = self.clock.show(now());
+        let asked = values.with_options(options, |connect| self.engine.connect(time, connect));
+        let asked = asked.unwrap_or_else(|rule| Err(EncodeError::Rule(rule).into()));
+        if let Err(error) = asked {
+            return (false, ConnectionError::Options(error));
+        }
+        self.connect_deadline = deadline;
+        let error = std::future::poll_fn(|cx| self.poll_connection(cx, carrier)).await;
+        let accepted = self.desk.is_connected();
+        if !matches!(self.closing, Some(Closing::Abort)) {
+            // The last words, and the end of the stream, for as long as it takes no waiting.
+            std::future::poll_fn(|cx| {
+                self.last_words(cx, carrier);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        self.end_connection();
+        (accepted, error)
+    }
+
+    fn end_connection(&mut self) {
+        self.engine.handle_closed();
+        self.desk.disconnected();
+        self.complete();
+        self.shared.set_connected(false);
+        self.stalled_since = None;
+        self.needs_flush = false;
+        self.payload = Bytes::new();
+        self.connect_deadline = None;
+    }
+
+    /// Goes on for as long as there is something to do; ready when the connection has ended.
+    fn poll_connection(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) -> Poll<ConnectionError> {
+        loop {
+            match self.step(cx, carrier) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(error) => return Poll::Ready(self.desk.end_reason(error)),
+            }
+        }
+    }
+
+    /// Everything that can be done now, once. False where the rest waits for somebody who will wake us.
+    fn step(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) -> Result<bool, ConnectionError> {
+        let now = now();
+        self.shared.take(&mut self.inbox);
+        let mut progress = self.take_requests(now)?;
+        progress |= self.write(cx, carrier, now)?;
+        progress |= self.complete();
+        if self.engine.wants_close() {
+            return Err(ConnectionError::ClosedByServer);
+        }
+        progress |= self.read(cx, carrier, now)?;
+        progress |= self.complete();
+        progress |= self.pass_time(cx, now)?;
+        if progress {
+            return Ok(true);
+        }
+        Ok(!self.shared.sleep_driver(cx.waker(), self.inbox.publishes.is_empty()))
+    }
+
+    /// Waits without a connection, until `until` is done. `Err` where the client is to end.
+    pub(crate) async fn wait<R>(&mut self, until: impl Future<Output = R>) -> Result<R, ConnectionError> {
+        let mut until = std::pin::pin!(until);
+        std::future::poll_fn(|cx| {
+            if let Err(error) = self.step_offline(cx) {
+                return Poll::Ready(Err(error));
+            }
+            until.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    /// Whether the client is to end rather than to connect again.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.closing, Some(Closing::Said | Closing::Abort))
+    }
+
+    fn step_offline(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        loop {
+            self.shared.take(&mut self.inbox);
+            // Of a connection that has ended.
+            self.inbox.released.clear();
+            self.take_close();
+            let now = now();
+            let deadline = match self.closing {
+                Some(Closing::Drain { deadline }) if now < deadline && !self.shared.lock().is_drained() => {
+                    Some(deadline)
+                }
+                Some(_) => return Err(ConnectionError::Shutdown),
+                None => None,
+            };
+            let deadline = earlier(deadline, self.inbox.next_deadline);
+            let is_over = self.timer.poll(cx, deadline);
+            if is_over {
+                self.desk.expire(now);
+            } else if self.shared.sleep_driver(cx.waker(), self.inbox.publishes.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_close(&mut self) {
+        match self.inbox.close.take() {
+            None => {}
+            Some(Close::Abort) => self.closing = Some(Closing::Abort),
+            Some(_) if self.is_over() => {}
+            Some(Close::Drain { deadline }) => self.closing = Some(Closing::Drain { deadline }),
+            Some(disconnect) => self.closing = Some(Closing::Disconnect(disconnect)),
+        }
+    }
+
+    /// Hands to the engine what the application asked for, as far as it takes it.
+    fn take_requests(&mut self, now: Instant) -> Result<bool, ConnectionError> {
+        let mut progress = !self.inbox.released.is_empty();
+        for (receipt, reason_code) in self.inbox.released.drain(..) {
+            // A receipt of an earlier connection does nothing.
+            let _ = self.engine.accept(receipt, reason_code);
+        }
+        self.take_close();
+        if matches!(self.closing, Some(Closing::Abort)) {
+            return Err(ConnectionError::Shutdown);
+        }
+        if self.engine.is_connected() {
+            progress |= self.take_control();
+            progress |= self.resume_payload();
+            progress |= self.take_publishes();
+            progress |= self.take_leave(now);
+        }
+        Ok(progress)
+    }
+
+    fn take_control(&mut self) -> bool {
+        let mut progress = false;
+        while let Some(control) = self.inbox.control.pop_front() {
+            let result = match &control {
+                Control::Subscribe { key, text, .. } => self.subscribe(*key, text),
+                Control::Unsubscribe { text, .. } => match TopicFilter::from_bytes(text) {
+                    Ok(filter) => self
+                        .engine
+                        .unsubscribe(&[filter], mqtt_packet::Properties::EMPTY)
+                        .map_err(SubscribeError::Request),
+                    Err(fault) => Err(SubscribeError::Filter(fault)),
+                },
+            };
+            match result {
+                Ok(ticket) => self.desk.note(ticket, Pending::Control(control)),
+                Err(SubscribeError::Request(RequestError::Busy | RequestError::NotConnected)) => {
+                    self.inbox.control.push_front(control);
+                    break;
+                }
+                Err(error) => self.desk.answer(control, Err(error)),
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    fn subscribe(&mut self, key: usize, text: &[u8]) -> Result<mqtt_client::Ticket, SubscribeError> {
+        let mut state = self.shared.lock();
+        let wanted = state.router.get_mut(key).filter(|filter| filter.text == text);
+        // Nobody wants it any more.
+        let Some(wanted) = wanted else {
+            return Err(SubscribeError::Closed);
+        };
+        let filter = TopicFilter::from_bytes(text).map_err(SubscribeError::Filter)?;
+        let mut block = [0; 8];
+        let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Subscribe), &mut block);
+        let takes_identifiers = self.engine.limits().subscription_identifiers_available;
+        if let Some(id) = Router::identifier(key).filter(|_| takes_identifiers) {
+            // It fits: five bytes at most.
+            let _ = properties.push(Property::SubscriptionIdentifier(id));
+        }
+        let entry = SubscribeFilter { filter, options: wanted.options };
+        let ticket = self.engine.subscribe(&[entry], properties.finish())?;
+        wanted.held = true;
+        Ok(ticket)
+    }
+
+    fn take_publishes(&mut self) -> bool {
+        let (mut messages, mut bytes) = (0_usize, 0_usize);
+        while self.engine.transmit().len() < BATCH {
+            let Some(queued) = self.inbox.publishes.pop_front() else {
+                break;
+            };
+            let len = queued.publish.len();
+            // Nobody waits for it any more: it was in the queue for too long.
+            if !self.shared.lock().deliveries.is_open(queued.delivery) {
+                self.desk.fail(queued.delivery, DeliveryError::Timeout);
+            } else {
+                match self.publish(&queued.publish) {
+                    Ok((ticket, payload)) => {
+                        self.desk.note(ticket, Pending::Publish(queued.delivery, payload));
+                    }
+                    Err(RequestError::Busy) => {
+                        self.inbox.publishes.push_front(queued);
+                        break;
+                    }
+                    Err(error) => self.desk.fail(queued.delivery, DeliveryError::NotSent(error)),
+                }
+            }
+            messages = messages.saturating_add(1);
+            bytes = bytes.saturating_add(len);
+        }
+        self.shared.dequeued(messages, bytes);
+        messages > 0
+    }
+
+    /// Hands a message to the engine; a large payload stays where it is, and is returned.
+    fn publish(&mut self, publish: &Publish) -> Result<(mqtt_client::Ticket, Option<Bytes>), RequestError> {
+        // Both were looked at when the message was taken.
+        let topic = publish.topic.name().map_err(|fault| EncodeError::Rule(DecodeError::String(fault)))?;
+        let properties = publish.properties.of_publish().map_err(EncodeError::Rule)?;
+        let message = mqtt_client::Message {
+            topic,
+            payload: &publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties,
+        };
+        if publish.payload.len() < self.large {
+            return Ok((self.engine.publish(&message)?, None));
+        }
+        let len = u32::try_from(publish.payload.len()).map_err(|_| EncodeError::TooLong)?;
+        let ticket = self.engine.begin_publish(&message, len)?;
+        self.payload = publish.payload.clone();
+        Ok((ticket, Some(publish.payload.clone())))
+    }
+
+    /// A large payload is to be sent again in a resumed session.
+    fn resume_payload(&mut self) -> bool {
+        let Some((ticket, _)) = self.engine.payload_wanted() else {
+            return false;
+        };
+        match self.desk.payload(ticket) {
+            Some(payload) if self.engine.resume_payload().is_ok() => {
+                self.payload = payload;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Says goodbye, once it is time.
+    fn take_leave(&mut self, now: Instant) -> bool {
+        let close = match self.closing.take() {
+            Some(Closing::Drain { deadline }) if now < deadline && !self.shared.lock().is_drained() => {
+                self.closing = Some(Closing::Drain { deadline });
+                return false;
+            }
+            Some(Closing::Drain { .. }) => Close::Disconnect {
+                reason_code: mqtt_client::ReasonCode::SUCCESS,
+                properties: crate::PropertyList::new(),
+                answer: None,
+            },
+            Some(Closing::Disconnect(close)) if self.inbox.publishes.is_empty() => close,
+            other => {
+                self.closing = other;
+                return false;
+            }
+        };
+        let Close::Disconnect { reason_code, properties, answer } = close else {
+            return false;
+        };
+        let time = self.clock.show(now);
+        let place = PropertyPlace::of(PacketType::Disconnect);
+        let result = match properties.at(place) {
+            Ok(properties) => self.engine.disconnect(time, reason_code, properties),
+            Err(rule) => Err(EncodeError::Rule(rule).into()),
+        };
+        match result {
+            Err(RequestError::Busy) => {
+                self.closing =
+                    Some(Closing::Disconnect(Close::Disconnect { reason_code, properties, answer }));
+                return false;
+            }
+            Ok(()) => {
+                self.closing = Some(Closing::Said);
+                self.desk.set_end_reason(ConnectionError::Shutdown);
+            }
+            Err(_) => self.shared.lock().reopen(),
+        }
+        if let Some(answer) = answer {
+            let _ = answer.send(result);
+        }
+        true
+    }
+
+    /// Writes until the carrier takes no more.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        carrier: &mut dyn Carrier,
+        now: Instant,
+    ) -> Result<bool, ConnectionError> {
+        let mut progress = false;
+        loop {
+            let payload_left = self.engine.payload_left() as usize;
+            let mut bytes = self.engine.transmit();
+            if bytes.is_empty() && payload_left > 0 {
+                let start = self.payload.len().saturating_sub(payload_left);
+                bytes = self.payload.get(start..).unwrap_or_default();
+            }
+            if bytes.is_empty() {
+                self.stalled_since = None;
+                if self.needs_flush && Pin::new(&mut *carrier).poll_flush(cx)?.is_ready() {
+                    self.needs_flush = false;
+                }
+                return Ok(progress);
+            }
+            match Pin::new(&mut *carrier).poll_write(cx, bytes)? {
+                Poll::Ready(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+                Poll::Ready(n) => {
+                    self.engine.transmitted(self.clock.show(now), n);
+                    self.stalled_since = None;
+                    self.needs_flush = true;
+                    progress = true;
+                }
+                Poll::Pending => {
+                    self.stalled_since.get_or_insert(now);
+                    return Ok(progress);
+                }
+            }
+        }
+    }
+
+    /// Reads once, and deals with all that is whole.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        carrier: &mut dyn Carrier,
+        now: Instant,
+    ) -> Result<bool, ConnectionError> {
+        let mut progress = self.handle_pieces(now)?;
+        if !self.engine.can_receive() {
+            return Ok(progress);
+        }
+        let mut buffer = ReadBuf::new(self.framer.spare());
+        match Pin::new(&mut *carrier).poll_read(cx, &mut buffer)? {
+            Poll::Ready(()) => {
+                let n = buffer.filled().len();
+                if n == 0 {
+                    return Err(ConnectionError::ClosedByServer);
+                }
+                self.framer.filled(n);
+                self.engine.heard(self.clock.show(now));
+                self.handle_pieces(now)?;
+                progress = true;
+            }
+            Poll::Pending => {}
+        }
+        Ok(progress)
+    }
+
+    fn handle_pieces(&mut self, now: Instant) -> Result<bool, ConnectionError> {
+        let mut progress = false;
+        let time = self.clock.show(now);
+        while self.engine.can_receive() {
+            match self.framer.ready() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Err(self.engine.handle_malformed(error).into()),
+            }
+            let Some(piece) = self.framer.next() else {
+                break;
+            };
+            progress = true;
+            let event = self.engine.handle(time, piece, &mut self.aliases)?;
+            match event {
+                None => {}
+                Some(EngineEvent::Connected(connected)) => {
+                    self.connect_deadline = None;
+                    self.desk.connected(&connected, &mut self.inbox.control);
+                }
+                Some(event) => self.desk.handle(&mut self.engine, event)?,
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Tells the desk what became of requests.
+    fn complete(&mut self) -> bool {
+        self.desk.complete(&mut self.engine, &mut self.inbox.control)
+    }
+
+    fn pass_time(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, ConnectionError> {
+        let time = self.clock.show(now);
+        let mut deadline = self.inbox.next_deadline;
+        if let Some(next) = self.engine.next_timeout() {
+            deadline = earlier(deadline, now.checked_add(next.since(time).into()));
+        }
+        let stalled = self.stalled_since.and_then(|since| since.checked_add(self.write_timeout));
+        deadline = earlier(earlier(deadline, stalled), self.connect_deadline);
+        if let Some(Closing::Drain { deadline: end }) = self.closing {
+            deadline = earlier(deadline, Some(end));
+        }
+        if !self.timer.poll(cx, deadline) {
+            return Ok(false);
+        }
+        let now = self::now();
+        self.engine.handle_timeout(self.clock.show(now))?;
+        self.desk.expire(now);
+        let has_passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if has_passed(self.connect_deadline) {
+            return Err(ConnectionError::ConnectTimeout);
+        }
+        if has_passed(stalled) && self.stalled_since.is_some() {
+            return Err(ConnectionError::WriteTimeout);
+        }
+        Ok(true)
+    }
+
+    /// Writes what is left as far as that needs no waiting, and ends the stream.
+    fn last_words(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) {
+        let _ = self.write(cx, carrier, now());
+        let _ = Pin::new(carrier).poll_shutdown(cx);
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,369 @@
+//! [`Subscription`]: a stream of messages with a bound, and what happens when it is slow.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+use mqtt_client::{QoS, ReasonCode, RetainHandling, SubscribeOptions};
+use mqtt_packet::TopicFilter;
+
+use crate::error::SubscribeError;
+use crate::message::{ManualHold, Message};
+use crate::shared::{Hold, Shared};
+
+/// What happens to messages for a stream that is slow. Reading from the network never waits for a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Hold the flow back: a message of QoS 1 or 2 is acknowledged when it is taken from the stream, so the server sends
+    /// no more than its limit, in 5.0 our Receive Maximum. As messages are acknowledged in their order, that holds back
+    /// all messages of QoS 1 and 2 of the client. Messages of QoS 0 that find the stream full are dropped.
+    #[default]
+    Hold,
+    /// Messages are acknowledged as they come; where the stream is full the oldest is dropped.
+    DropOldest,
+    /// Messages are acknowledged as they come; of each topic only the latest is kept, and where there are too many topics
+    /// the oldest message is dropped.
+    KeepLatest,
+}
+
+/// What to subscribe to, and how.
+///
+/// ```
+/// use mqtt_client_async::{Overflow, QoS, Subscribe};
+/// let one = Subscribe::from("plant/+/temperature");
+/// let more = Subscribe::new(QoS::AtLeastOnce).to("plant/#").to("weather").overflow(Overflow::KeepLatest);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    pub(crate) filters: Vec<(String, SubscribeOptions)>,
+    pub(crate) options: SubscribeOptions,
+    pub(crate) stream: StreamOptions,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamOptions {
+    pub(crate) overflow: Overflow,
+    pub(crate) manual: bool,
+    pub(crate) capacity: usize,
+    pub(crate) capacity_bytes: usize,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { overflow: Overflow::Hold, manual: false, capacity: 1024, capacity_bytes: 16 << 20 }
+    }
+}
+
+impl Subscribe {
+    /// Nothing yet, with this QoS as the highest at which messages are wanted.
+    pub fn new(qos: QoS) -> Self {
+        Self { filters: Vec::new(), options: SubscribeOptions::new(qos), stream: StreamOptions::default() }
+    }
+
+    /// And to this topic filter, with the options as they are now.
+    #[must_use]
+    pub fn to(mut self, filter: impl Into<String>) -> Self {
+        self.filters.push((filter.into(), self.options));
+        self
+    }
+
+    /// For topic filters that follow: not what this client publishes itself (5.0 section 3.8.3.1).
+    #[must_use]
+    pub fn no_local(mut self, no_local: bool) -> Self {
+        self.options.no_local = no_local;
+        self
+    }
+
+    /// For topic filters that follow: messages keep the RETAIN flag that they were published with (5.0 section 3.8.3.1).
+    #[must_use]
+    pub fn retain_as_published(mut self, retain_as_published: bool) -> Self {
+        self.options.retain_as_published = retain_as_published;
+        self
+    }
+
+    /// For topic filters that follow: when retained messages are sent (5.0 section 3.8.3.1).
+    #[must_use]
+    pub fn retain_handling(mut self, retain_handling: RetainHandling) -> Self {
+        self.options.retain_handling = retain_handling;
+        self
+    }
+
+    /// What happens when the stream is slow.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.stream.overflow = overflow;
+        self
+    }
+
+    /// How many messages, and how many bytes of topics and payloads, the stream may hold: by default 1,024 and 16 MiB.
+    /// At least one message fits always. With [`Overflow::Hold`] this bounds the messages of QoS 0 only.
+    #[must_use]
+    pub fn capacity(mut self, messages: usize, bytes: usize) -> Self {
+        self.stream.capacity = messages.max(1);
+        self.stream.capacity_bytes = bytes;
+        self
+    }
+
+    /// Messages of QoS 1 and 2 are acknowledged by hand, with [`Message::acknowledge`]. Implies [`Overflow::Hold`].
+    #[must_use]
+    pub fn manual(mut self) -> Self {
+        self.stream.manual = true;
+        self.stream.overflow = Overflow::Hold;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SubscribeError> {
+        if self.filters.is_empty() {
+            return Err(SubscribeError::NoFilter);
+        }
+        for (filter, _) in &self.filters {
+            TopicFilter::new(filter).and_then(TopicFilter::shared).map_err(SubscribeError::Filter)?;
+        }
+        Ok(())
+    }
+}
+
+/// To one topic filter, at most at QoS 0.
+impl From<&str> for Subscribe {
+    fn from(filter: &str) -> Self {
+        Self::new(QoS::AtMostOnce).to(filter)
+    }
+}
+
+/// To one topic filter.
+impl From<(&str, QoS)> for Subscribe {
+    fn from((filter, qos): (&str, QoS)) -> Self {
+        Self::new(qos).to(filter)
+    }
+}
+
+/// What the server said to one topic filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The topic filter.
+    pub filter: String,
+    /// The granted QoS (0, 1 or 2), or why there is no subscription. Where the server does not take such a subscription
+    /// at all, the error has that reason code.
+    pub reason_code: ReasonCode,
+}
+
+/// A message that waits in a stream.
+struct Item {
+    message: Message,
+    hold: Option<Hold>,
+}
+
+/// The driver's side of a stream.
+pub(crate) struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    waker: Option<Waker>,
+    pub(crate) options: StreamOptions,
+    dropped: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(options: StreamOptions) -> Self {
+        Self { items: VecDeque::new(), bytes: 0, waker: None, options, dropped: 0 }
+    }
+
+    /// Whether a message is acknowledged only when it was taken from here.
+    pub(crate) fn holds(&self) -> bool {
+        self.options.overflow == Overflow::Hold
+    }
+
+    /// Puts a message in, or drops one. Returns whom to wake.
+    pub(crate) fn push(&mut self, message: Message, hold: Option<Hold>) -> Option<Waker> {
+        match self.options.overflow {
+            Overflow::Hold if hold.is_none() && self.is_full(message.len()) => {
+                self.dropped = self.dropped.saturating_add(1);
+                return None;
+            }
+            Overflow::Hold => {}
+            Overflow::KeepLatest | Overflow::DropOldest => {
+                if self.options.overflow == Overflow::KeepLatest && self.replace(&message) {
+                    return self.waker.take();
+                }
+                while self.is_full(message.len()) && self.pop().is_some() {
+                    self.dropped = self.dropped.saturating_add(1);
+                }
+            }
+        }
+        self.bytes = self.bytes.saturating_add(message.len());
+        self.items.push_back(Item { message, hold });
+        self.waker.take()
+    }
+
+    fn is_full(&self, len: usize) -> bool {
+        !self.items.is_empty()
+            && (self.items.len() >= self.options.capacity
+                || self.bytes.saturating_add(len) > self.options.capacity_bytes)
+    }
+
+    /// Puts a message in place of an earlier one of the same topic.
+    fn replace(&mut self, message: &Message) -> bool {
+        let Some(item) = self.items.iter_mut().find(|item| item.message.topic() == message.topic()) else {
+            return false;
+        };
+        self.bytes = self.bytes.saturating_sub(item.message.len()).saturating_add(message.len());
+        item.message = message.clone();
+        self.dropped = self.dropped.saturating_add(1);
+        true
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(item.message.len());
+        Some(item)
+    }
+
+    /// Nobody takes anything from here any more: what is held is let go.
+    pub(crate) fn into_holds(self) -> impl Iterator<Item = Hold> {
+        self.items.into_iter().filter_map(|item| item.hold)
+    }
+
+    pub(crate) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+}
+
+/// A stream of messages: those of its topic filters, or all that come.
+///
+/// It goes on over reconnects: where the server lost the session, the client subscribes again. It ends when the client
+/// ends, after the messages that are in it. Dropping it unsubscribes from the topic filters that no other stream of the
+/// client wants. It does not keep the client alive.
+///
+/// # Cancel safety
+/// A message leaves the stream only by being returned; dropping the future of [`recv`](Self::recv) loses nothing.
+#[must_use = "dropping a subscription ends it"]
+pub struct Subscription {
+    shared: Arc<Shared>,
+    /// `None` once it has ended.
+    key: Option<usize>,
+    /// The keys of the filters; none for a stream of everything.
+    pub(crate) filters: Vec<usize>,
+    pub(crate) granted: Vec<Granted>,
+}
+
+impl Subscription {
+    pub(crate) const fn new(shared: Arc<Shared>, key: usize, filters: Vec<usize>) -> Self {
+        Self { shared, key: Some(key), filters, granted: Vec::new() }
+    }
+
+    /// What the server said to each topic filter, in their order.
+    pub fn granted(&self) -> &[Granted] {
+        &self.granted
+    }
+
+    /// The next message; `None` when the client has ended.
+    pub async fn recv(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next message if there is one now.
+    pub fn try_recv(&mut self) -> Option<Message> {
+        let mut state = self.shared.lock();
+        let queue = state.queues.get_mut(self.key?)?;
+        let item = queue.pop()?;
+        let manual = queue.options.manual;
+        drop(state);
+        Some(self.hand_out(item, manual))
+    }
+
+    /// How many messages were dropped because the stream was slow, or replaced by later ones of their topic.
+    pub fn dropped(&self) -> u64 {
+        self.with_queue(|queue| queue.dropped)
+    }
+
+    /// How many messages wait in the stream.
+    pub fn len(&self) -> usize {
+        self.with_queue(|queue| queue.items.len())
+    }
+
+    /// Whether no message waits in the stream.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn with_queue<R: Default>(&self, ask: impl FnOnce(&Queue) -> R) -> R {
+        let state = self.shared.lock();
+        self.key.and_then(|key| state.queues.get(key)).map(ask).unwrap_or_default()
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        // A stream that is never empty must not keep the driver from its turn.
+        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        let mut state = self.shared.lock();
+        let is_closed = state.is_closed();
+        let Some(queue) = self.key.and_then(|key| state.queues.get_mut(key)) else {
+            return Poll::Ready(None);
+        };
+        let manual = queue.options.manual;
+        let Some(item) = queue.pop() else {
+            if is_closed {
+                return Poll::Ready(None);
+            }
+            match &mut queue.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        };
+        drop(state);
+        budget.made_progress();
+        Poll::Ready(Some(self.hand_out(item, manual)))
+    }
+
+    fn hand_out(&self, item: Item, manual: bool) -> Message {
+        let hold = match item.hold {
+            Some(hold) if manual => Some(ManualHold::new(self.shared.clone(), hold)),
+            Some(hold) => {
+                self.shared.release(hold, ReasonCode::SUCCESS);
+                None
+            }
+            None => None,
+        };
+        item.message.held(hold)
+    }
+
+    /// Unsubscribes and waits for the server's answer: for each topic filter that no other stream of the client wants,
+    /// whether it did exist. Messages that are in the stream are dropped.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Timeout`], [`SubscribeError::Closed`], [`SubscribeError::Request`].
+    ///
+    /// # Cancel safety
+    /// The subscription ends also where the future is dropped.
+    pub async fn unsubscribe(mut self) -> Result<Vec<Granted>, SubscribeError> {
+        let answers = match self.key.take() {
+            Some(key) => self.shared.end_stream(key, &self.filters, true),
+            None => Vec::new(),
+        };
+        self.shared.await_answers(answers).await
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            drop(self.shared.end_stream(key, &self.filters, false));
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("granted", &self.granted).finish_non_exhaustive()
+    }
+}

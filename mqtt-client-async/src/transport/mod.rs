@@ -1,0 +1,47 @@
+//! What carries the bytes: one trait, and a file for each carrier.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::error::TransportError;
+
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(feature = "tcp")]
+pub use tcp::Tcp;
+
+/// An open connection: bytes in both directions, reliable and in order.
+pub trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Carrier for T {}
+
+/// A way to the server, opened anew for each connection. Bring your own: the client needs nothing else.
+///
+/// ```
+/// use mqtt_client_async::transport::{Carrier, Transport};
+/// use mqtt_client_async::TransportError;
+///
+/// /// A connection inside the process, for tests.
+/// #[derive(Debug)]
+/// struct Pipe(tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>);
+///
+/// #[async_trait::async_trait]
+/// impl Transport for Pipe {
+///     async fn connect(&self) -> Result<Box<dyn Carrier>, TransportError> {
+///         let (ours, theirs) = tokio::io::duplex(4096);
+///         let refused = || TransportError::new("pipe", std::io::ErrorKind::ConnectionRefused.into());
+///         self.0.send(theirs).map_err(|_| refused())?;
+///         Ok(Box::new(ours))
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Opens a connection. The client bounds its time, by dropping the future.
+    ///
+    /// # Errors
+    /// [`TransportError`]: which step failed and why.
+    async fn connect(&self) -> Result<Box<dyn Carrier>, TransportError>;
+}
