@@ -179,10 +179,12 @@ impl<'b> Engine<'b> {
         self.out.room() >= ACK_LEN && !self.waits_for_application()
     }
 
-    /// Whether all memory for received messages is taken by messages that the application has not accepted.
+    /// Whether all memory for received messages is taken by messages that the application has not accepted. A 5.0
+    /// server was told how many it may send, so reading need not stop for it.
     fn waits_for_application(&self) -> bool {
         let slots = self.inbox.slots();
         self.settings.manual_acknowledgement
+            && !is_v5(self.settings.version)
             && slots.len() >= usize::from(self.inbox.capacity())
             && slots.iter().any(|slot| slot.is_unaccepted())
     }
