@@ -214,6 +214,12 @@ impl<'a> Frame<'a> {
         self.body.len().wrapping_add(self.header_len as usize)
     }
 
+    /// The first byte, packet type and flags.
+    #[inline(always)]
+    pub(crate) const fn first_byte(&self) -> u8 {
+        self.first
+    }
+
     /// Checks type and flags, and opens the body.
     #[inline(always)]
     pub(crate) fn open(&self, expected: PacketType, version: Version) -> Result<Reader<'a>, DecodeError> {
@@ -226,6 +232,12 @@ impl<'a> Frame<'a> {
                 return Err(DecodeError::ReservedFlags);
             }
         }
+        self.open_body(version)
+    }
+
+    /// Opens the body of a packet whose first byte was checked.
+    #[inline(always)]
+    pub(crate) fn open_body(&self, version: Version) -> Result<Reader<'a>, DecodeError> {
         if self.overlong && version.is_v5() {
             return Err(DecodeError::OverlongInteger); // [MQTT-1.5.5-1]
         }

@@ -26,25 +26,34 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(always)]
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
+    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
-        Ok(*bytes)
+        Some(bytes)
     }
 
     #[inline(always)]
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array::<1>().map(|[byte]| byte)
+        match self.array() {
+            Some(&[byte]) => Ok(byte),
+            None => Err(DecodeError::Truncated),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_be_bytes)
+        match self.array() {
+            Some(bytes) => Ok(u16::from_be_bytes(*bytes)),
+            None => Err(DecodeError::Truncated),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_be_bytes)
+        match self.array() {
+            Some(bytes) => Ok(u32::from_be_bytes(*bytes)),
+            None => Err(DecodeError::Truncated),
+        }
     }
 
     /// Takes one zero byte, if it is the next.

@@ -72,14 +72,14 @@ impl<'a> Ack<'a> {
     /// Whatever rule the packet breaks.
     #[inline]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let kind = match frame.packet_type() {
-            PacketType::PubAck => AckKind::PubAck,
-            PacketType::PubRec => AckKind::PubRec,
-            PacketType::PubRel => AckKind::PubRel,
-            PacketType::PubComp => AckKind::PubComp,
-            _ => return Err(DecodeError::UnexpectedPacket),
+        let kind = match frame.first_byte() {
+            0x40 => AckKind::PubAck,
+            0x50 => AckKind::PubRec,
+            0x62 => AckKind::PubRel,
+            0x70 => AckKind::PubComp,
+            _ => rare_kind(frame, version)?,
         };
-        let mut reader = frame.open(kind.packet_type(), version)?;
+        let mut reader = frame.open_body(version)?;
         let id = reader.packet_id()?;
         // Short forms: no code is success, no Property Length is no property (5.0 section 3.4.2).
         if reader.is_empty() {
@@ -158,6 +158,19 @@ impl<'a> Ack<'a> {
         }
         Ok(())
     }
+}
+
+/// The kind of a packet with flags that are not as prescribed, which 3.1 allows.
+#[inline(never)]
+fn rare_kind(frame: Frame<'_>, version: Version) -> Result<AckKind, DecodeError> {
+    let kind = match frame.packet_type() {
+        PacketType::PubAck => AckKind::PubAck,
+        PacketType::PubRec => AckKind::PubRec,
+        PacketType::PubRel => AckKind::PubRel,
+        PacketType::PubComp => AckKind::PubComp,
+        _ => return Err(DecodeError::UnexpectedPacket),
+    };
+    frame.open(kind.packet_type(), version).map(|_| kind)
 }
 
 impl fmt::Display for Ack<'_> {

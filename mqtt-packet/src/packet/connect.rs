@@ -113,11 +113,10 @@ impl<'a> Connect<'a> {
             check_authentication(&properties)?;
         }
         let client_id = reader.utf8().map_err(missing(DecodeError::ClientIdMissing))?;
-        let will = if flags & WILL != 0 {
-            Some(will(flags, &mut reader, version).map_err(missing(DecodeError::WillMissing))?)
-        } else {
-            None
-        };
+        let mut will = None;
+        if flags & WILL != 0 {
+            decode_will(&mut will, flags, &mut reader, version).map_err(missing(DecodeError::WillMissing))?;
+        }
         // In 3.1 the length decides: a flag may announce a field that is not there.
         let ends_early = |reader: &Reader<'_>| version == Version::V3_1 && reader.is_empty();
         let user_name = if flags & USER_NAME != 0 && !ends_early(&reader) {
@@ -229,8 +228,25 @@ impl<'a> Connect<'a> {
     }
 }
 
-/// Protocol Name and Protocol Level; `true` for a bridge.
+/// Takes Protocol Name and Protocol Level; `true` for a bridge.
+#[inline(always)]
 fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError> {
+    // The name of 3.1.1 and 5.0 is looked at as a whole; small machines do without the shortcut.
+    let (version, bridge) = match reader.rest().strip_prefix(b"\0\x04MQTT") {
+        Some([4, ..]) if cfg!(target_pointer_width = "64") => (Version::V3_1_1, false),
+        Some([5, ..]) if cfg!(target_pointer_width = "64") => (Version::V5, false),
+        _ => any_protocol(reader.rest())?,
+    };
+    if !version.is_supported() {
+        return Err(DecodeError::ProtocolLevel);
+    }
+    reader.take(if version == Version::V3_1 { 9 } else { 7 })?;
+    Ok((version, bridge))
+}
+
+#[inline(never)]
+fn any_protocol(bytes: &[u8]) -> Result<(Version, bool), DecodeError> {
+    let mut reader = Reader::new(bytes, false);
     let name = reader.binary()?;
     let level = reader.u8()?;
     let version = match (name, level & !BRIDGE) {
@@ -240,9 +256,6 @@ fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError> {
         (b"MQIsdp" | b"MQTT", _) => return Err(DecodeError::ProtocolLevel), // [MQTT-3.1.2-2]
         _ => return Err(DecodeError::ProtocolName),                         // [MQTT-3.1.2-1]
     };
-    if !version.is_supported() {
-        return Err(DecodeError::ProtocolLevel);
-    }
     Ok((version, level & BRIDGE != 0))
 }
 
@@ -285,18 +298,24 @@ fn check_client_id(client_id: Utf8Str<'_>, clean_start: bool, version: Version) 
 }
 
 #[inline(always)]
-fn will<'a>(flags: u8, reader: &mut Reader<'a>, version: Version) -> Result<Will<'a>, DecodeError> {
+fn decode_will<'a>(
+    will: &mut Option<Will<'a>>,
+    flags: u8,
+    reader: &mut Reader<'a>,
+    version: Version,
+) -> Result<(), DecodeError> {
     let mut properties = Properties::EMPTY;
     if version.is_v5() {
         properties.decode(reader, PropertyPlace::WILL)?;
     }
-    Ok(Will {
+    *will = Some(Will {
         properties,
         topic: reader.topic_name()?,
         payload: reader.binary()?,
         qos: QoS::from_bits(flags >> WILL_QOS_SHIFT & 3).ok_or(DecodeError::WillQosReserved)?,
         retain: flags & WILL_RETAIN != 0,
-    })
+    });
+    Ok(())
 }
 
 /// Names the field that is cut off.

@@ -9,7 +9,7 @@ mod table;
 mod write;
 
 use crate::reader::Reader;
-use crate::{DecodeError, PacketType, StringError, TopicName, Utf8Str};
+use crate::{DecodeError, PacketType, TopicName, Utf8Str};
 use core::fmt;
 pub use table::{Property, PropertyId};
 pub use write::PropertyWriter;
@@ -31,6 +31,17 @@ impl PropertyPlace {
     /// Whether the property may stand here.
     pub const fn allows(self, id: PropertyId) -> bool {
         self.allowed() & id.bit() != 0
+    }
+
+    /// One bit for each property that may stand here more than once. In a PUBLISH there may be several Subscription
+    /// Identifiers, one for each subscription that matched.
+    #[inline(always)]
+    const fn repeatable(self) -> u64 {
+        if self.0 == Self::of(PacketType::Publish).0 {
+            PropertyId::REPEATABLE
+        } else {
+            PropertyId::UserProperty.bit()
+        }
     }
 
     /// One bit for each property that may stand here.
@@ -117,7 +128,7 @@ impl<'a> Properties<'a> {
     /// # Errors
     /// Everything that a packet with these properties would be refused for.
     pub fn from_block(block: &'a [u8], place: PropertyPlace) -> Result<Self, DecodeError> {
-        Ok(Self { head: block, tail: &[], present: read::present(block, false, place)? })
+        Ok(Self { head: block, tail: &[], present: read::present(block, false, place, place.repeatable())? })
     }
 
     /// Moves `reader` behind one property, which is looked at no further.
@@ -282,15 +293,5 @@ impl Eq for Properties<'_> {}
 impl fmt::Debug for Properties<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-/// Is `topic` what a Response Topic may be: a topic name [MQTT-3.3.2-13, MQTT-3.3.2-14].
-fn response_topic<'a>(topic: Result<TopicName<'a>, DecodeError>) -> Result<TopicName<'a>, DecodeError> {
-    match topic {
-        Err(DecodeError::String(StringError::Empty | StringError::Wildcard)) => {
-            Err(DecodeError::ResponseTopic)
-        }
-        other => other,
     }
 }

@@ -1,9 +1,9 @@
 //! From bytes to properties.
 
 use super::table::{Kind, ROWS, Row, with_property_names};
-use super::{Properties, Property, PropertyId, PropertyPlace, response_topic};
+use super::{Properties, Property, PropertyId, PropertyPlace};
 use crate::reader::Reader;
-use crate::{DecodeError, PacketType, TopicName, Utf8Str};
+use crate::{DecodeError, StringError, TopicName, Utf8Str};
 
 impl<'a> Properties<'a> {
     /// Reads the Property Length and validates the block behind it.
@@ -18,22 +18,23 @@ impl<'a> Properties<'a> {
         if !reader.skip_zero() {
             let len = reader.varint()?;
             self.head = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
-            self.present = present(self.head, reader.is_strict(), place)?;
+            self.present = present(self.head, reader.is_strict(), place, place.repeatable())?;
         }
         Ok(())
     }
 }
 
-/// One bit for each property in the block, which is valid.
+/// One bit for each property in the block, which is valid: every property is one that may stand at `place`, as often as it
+/// does, with the value that it has.
 #[inline(never)]
-pub(super) fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Result<u64, DecodeError> {
-    let mut reader = Reader::new(block, strict);
-    // In a PUBLISH there may be several Subscription Identifiers, one for each subscription that matched.
-    let repeatable = match place {
-        place if place == PropertyPlace::of(PacketType::Publish) => PropertyId::REPEATABLE,
-        _ => PropertyId::UserProperty.bit(),
-    };
+pub(super) fn present(
+    block: &[u8],
+    strict: bool,
+    place: PropertyPlace,
+    repeatable: u64,
+) -> Result<u64, DecodeError> {
     let mut present = 0;
+    let mut reader = Reader::new(block, strict);
     while !reader.is_empty() {
         let row = row(&mut reader)?;
         if row.places & place.0 == 0 {
@@ -43,36 +44,42 @@ pub(super) fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Resul
             return Err(DecodeError::PropertyRepeated(row.id));
         }
         present |= row.id.bit();
-        check_value(row, &mut reader).map_err(|error| match error {
-            DecodeError::Truncated => DecodeError::PropertyLength,
-            other => other,
-        })?;
+        let valid = match row.kind {
+            Kind::Bool => reader.take(1).map(|value| matches!(value, [0 | 1])),
+            Kind::U16 => reader.take(2).map(|_| true),
+            Kind::U16NonZero => reader.take(2).map(|value| value != [0; 2]),
+            Kind::U32 => reader.take(4).map(|_| true),
+            Kind::U32NonZero => reader.take(4).map(|value| value != [0; 4]),
+            Kind::VarInt => reader.varint().map(|value| value != 0),
+            Kind::Utf8 => reader.utf8().map(|_| true),
+            Kind::Pair => reader.utf8().and_then(|_| reader.utf8()).map(|_| true),
+            Kind::Topic => reader.binary().and_then(|name| check_topic(name, strict)).map(|()| true),
+            Kind::Binary => reader.binary().map(|_| true),
+        };
+        match valid {
+            Ok(true) => {}
+            Ok(false) => return Err(DecodeError::PropertyValue(row.id)),
+            Err(DecodeError::Truncated) => return Err(DecodeError::PropertyLength),
+            Err(error) => return Err(error),
+        }
     }
     Ok(present)
 }
 
-/// Moves behind the value of a property, which is one that it may have.
-#[inline(always)]
-fn check_value(row: &Row, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-    let valid = match row.kind {
-        Kind::Bool => matches!(reader.take(1)?, [0 | 1]),
-        Kind::U16 => reader.take(2).map(|_| true)?,
-        Kind::U16NonZero => reader.take(2)? != [0; 2],
-        Kind::U32 => reader.take(4).map(|_| true)?,
-        Kind::U32NonZero => reader.take(4)? != [0; 4],
-        Kind::VarInt => reader.varint()? != 0,
-        Kind::Binary => reader.binary().map(|_| true)?,
-        Kind::Utf8 => reader.utf8().map(|_| true)?,
-        Kind::Topic => response_topic(reader.topic_name()).map(|_| true)?,
-        Kind::Pair => reader.utf8().and_then(|_| reader.utf8()).map(|_| true)?,
-    };
-    if valid { Ok(()) } else { Err(DecodeError::PropertyValue(row.id)) }
+/// A Response Topic is a topic name [MQTT-3.3.2-13, MQTT-3.3.2-14].
+#[inline(never)]
+fn check_topic(name: &[u8], strict: bool) -> Result<(), DecodeError> {
+    match TopicName::check(name, strict) {
+        Ok(topic) if !topic.is_empty() => Ok(()),
+        Ok(_) | Err(StringError::Wildcard) => Err(DecodeError::ResponseTopic),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads one property of a block that was validated.
 pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
     let row = row(reader).ok()?;
-    name(row.id, value::<false>(row, reader).ok()?)
+    name(row.id, value(row.kind, reader).ok()?)
 }
 
 #[inline(always)]
@@ -93,39 +100,19 @@ enum Value<'a> {
     Pair(Utf8Str<'a>, Utf8Str<'a>),
 }
 
-/// Reads the value behind a property's number; with `CHECK`, it is one that the property may have.
+/// Reads the value behind a property's number, which was validated.
 #[inline(always)]
-fn value<'a, const CHECK: bool>(row: &Row, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
-    let bad_value = Err(DecodeError::PropertyValue(row.id));
-    Ok(match row.kind {
-        Kind::Bool => match reader.u8()? {
-            0 => Value::Bool(false),
-            1 => Value::Bool(true),
-            _ => return bad_value,
-        },
-        Kind::U16 | Kind::U16NonZero => match reader.u16()? {
-            0 if row.kind == Kind::U16NonZero => return bad_value,
-            value => Value::U16(value),
-        },
-        Kind::U32 | Kind::U32NonZero => match reader.u32()? {
-            0 if row.kind == Kind::U32NonZero => return bad_value,
-            value => Value::U32(value),
-        },
-        Kind::VarInt => match reader.varint()? {
-            0 => return bad_value,
-            value => Value::U32(value),
-        },
-        Kind::Utf8 => Value::Utf8(text::<CHECK>(reader)?),
-        Kind::Topic if CHECK => Value::Topic(response_topic(reader.topic_name())?),
+fn value<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
+    Ok(match kind {
+        Kind::Bool => Value::Bool(reader.u8()? != 0),
+        Kind::U16 | Kind::U16NonZero => Value::U16(reader.u16()?),
+        Kind::U32 | Kind::U32NonZero => Value::U32(reader.u32()?),
+        Kind::VarInt => Value::U32(reader.varint()?),
+        Kind::Utf8 => Value::Utf8(Utf8Str::trusted(reader.binary()?)),
         Kind::Topic => Value::Topic(TopicName::trusted(reader.binary()?)),
         Kind::Binary => Value::Binary(reader.binary()?),
-        Kind::Pair => Value::Pair(text::<CHECK>(reader)?, text::<CHECK>(reader)?),
+        Kind::Pair => Value::Pair(Utf8Str::trusted(reader.binary()?), Utf8Str::trusted(reader.binary()?)),
     })
-}
-
-#[inline(always)]
-fn text<'a, const CHECK: bool>(reader: &mut Reader<'a>) -> Result<Utf8Str<'a>, DecodeError> {
-    if CHECK { reader.utf8() } else { Ok(Utf8Str::trusted(reader.binary()?)) }
 }
 
 macro_rules! value_pattern {
