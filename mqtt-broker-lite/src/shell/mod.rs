@@ -109,7 +109,7 @@ impl Builder {
     }
 }
 
-/// A running broker. Dropping it stops it.
+/// A running broker. Dropping it stops it as [`shutdown`](Self::shutdown) does.
 pub struct Broker {
     addresses: Vec<SocketAddr>,
     mailbox: Mailbox,

@@ -216,10 +216,10 @@ impl Worker {
         self.to_accept.clear();
         self.shard.handle(now, Input::Shutdown);
         self.work(now);
-        // Who has not come to a session yet, goes as he came.
-        let open: Vec<_> = self.sockets.iter().filter(|(_, socket)| socket.phase == Phase::Open).collect();
-        let open: Vec<_> = open.into_iter().map(|(index, _)| index).collect();
-        for index in open {
+        // Who has not come to a session yet, goes as he came; who has everything already, is not waited for.
+        let done = self.sockets.iter().filter(|(_, socket)| socket.phase != Phase::Flushing);
+        let done: Vec<_> = done.map(|(index, _)| index).collect();
+        for index in done {
             self.remove(index);
         }
     }
@@ -364,7 +364,8 @@ impl Worker {
             (Ok(written), Phase::Open) => self.shard.handle(now, Input::Sent(id, written)),
             (Ok(_), Phase::Flushing) if !socket.has_output() => {
                 socket.phase = Phase::Lingering;
-                if socket.stream.shutdown(Shutdown::Write).is_err() {
+                // At the end the system delivers the last bytes; nobody waits for the other side to have read them.
+                if socket.stream.shutdown(Shutdown::Write).is_err() || self.is_stopping {
                     self.remove(index);
                 }
             }
