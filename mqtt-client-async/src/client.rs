@@ -49,8 +49,8 @@ fn drain(patience: Duration) -> Close {
 pub struct Report {
     /// How many messages were delivered meanwhile.
     pub delivered: u64,
-    /// How many were not, as far as is known. Their [`Delivery`] says [`DeliveryError::Closed`](crate::DeliveryError::Closed).
-    pub pending: usize,
+    /// Of how many that is unknown: they were not sent, or not acknowledged. What the server refused is not among them.
+    pub pending: u64,
     /// Why the client ended: [`ConnectionError::Shutdown`] where it took its leave as it should.
     pub reason: ConnectionError,
 }
@@ -221,13 +221,13 @@ impl Client {
     /// # Cancel safety
     /// The client ends also where the future is dropped.
     pub async fn shutdown(&self, patience: Duration) -> Report {
-        let delivered = self.shared().lock().deliveries.count_delivered();
+        let (delivered, lost) = self.shared().lock().deliveries.counts();
         self.shared().close(drain(patience));
         let reason = self.ended().await;
-        let state = self.shared().lock();
+        let (delivered_now, lost_now) = self.shared().lock().deliveries.counts();
         Report {
-            delivered: state.deliveries.count_delivered().saturating_sub(delivered),
-            pending: state.pending_at_end(),
+            delivered: delivered_now.saturating_sub(delivered),
+            pending: lost_now.saturating_sub(lost),
             reason,
         }
     }

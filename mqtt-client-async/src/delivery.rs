@@ -32,9 +32,11 @@ struct Slot {
 #[derive(Default)]
 pub(crate) struct Deliveries {
     slots: Slab<Slot>,
-    /// How many messages have no fate yet, and how many were delivered since the client began.
+    /// How many messages have no fate yet.
     open: usize,
+    /// How many were delivered since the client began, and of how many it is unknown.
     delivered: u64,
+    lost: u64,
     /// No deadline is before this.
     next_deadline: Option<Instant>,
 }
@@ -52,8 +54,9 @@ impl Deliveries {
         self.open
     }
 
-    pub(crate) const fn count_delivered(&self) -> u64 {
-        self.delivered
+    /// How many messages were delivered since the client began, and of how many nobody knows.
+    pub(crate) const fn counts(&self) -> (u64, u64) {
+        (self.delivered, self.lost)
     }
 
     /// Whether the message has no fate yet.
@@ -67,7 +70,11 @@ impl Deliveries {
         slot.driven = false;
         if slot.fate.is_none() {
             self.open = self.open.saturating_sub(1);
-            self.delivered = self.delivered.saturating_add(u64::from(fate.is_ok()));
+            match &fate {
+                Ok(_) => self.delivered = self.delivered.saturating_add(1),
+                Err(DeliveryError::Refused(_) | DeliveryError::NotSent(_)) => {}
+                Err(_) => self.lost = self.lost.saturating_add(1),
+            }
             slot.fate = Some(fate);
         }
         let waker = slot.waker.take();
@@ -96,6 +103,7 @@ impl Deliveries {
             if deadline <= now {
                 slot.fate = Some(Err(DeliveryError::Timeout));
                 self.open = self.open.saturating_sub(1);
+                self.lost = self.lost.saturating_add(1);
                 wakers.extend(slot.waker.take());
             } else {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));

@@ -76,6 +76,8 @@ pub(crate) struct Desk {
     end_reason: Option<ConnectionError>,
     max_message_size: usize,
     connected: bool,
+    /// Whether streams hold more bytes than they may.
+    pub(crate) is_over: bool,
     wakers: Vec<Waker>,
     lost: Vec<Control>,
 }
@@ -90,6 +92,7 @@ impl Desk {
             end_reason: None,
             max_message_size: options.max_message_size,
             connected: false,
+            is_over: false,
             wakers: Vec::new(),
             lost: Vec::new(),
         }
@@ -229,10 +232,13 @@ impl Desk {
         for key in streams {
             if let Some(queue) = state.queues.get_mut(*key) {
                 let hold = if queue.holds() { hold.as_mut().map(|next| next()) } else { None };
+                let was_over = queue.is_over();
                 self.wakers.extend(queue.push(message.clone(), hold));
+                state.over = state.over.saturating_add(usize::from(!was_over && queue.is_over()));
             }
         }
         let is_unrouted = streams.is_empty();
+        self.is_over = state.over > 0;
         drop(guard);
         if holders == 0 {
             accept(engine, receipt);

@@ -124,6 +124,8 @@ pub(crate) struct Inbox {
     pub(crate) close: Option<Close>,
     /// When the wait for a delivery may be over.
     pub(crate) next_deadline: Option<Instant>,
+    /// Whether streams hold more bytes than they may.
+    pub(crate) is_over: bool,
 }
 
 pub(crate) struct State {
@@ -136,14 +138,14 @@ pub(crate) struct State {
     pub(crate) deliveries: Deliveries,
     pub(crate) queues: Slab<Queue>,
     pub(crate) router: Router,
+    /// How many streams hold more bytes than they may.
+    pub(crate) over: usize,
     pub(crate) events: Slab<EventQueue>,
     close: Option<Close>,
     connected: bool,
     /// Nothing more is taken; then: the driver has ended.
     closing: bool,
     closed: bool,
-    /// How many messages had no outcome when the client ended.
-    pending_at_end: usize,
     driver: Option<Waker>,
 }
 
@@ -179,10 +181,6 @@ impl State {
         self.control.push_back(control);
     }
 
-    pub(crate) const fn pending_at_end(&self) -> usize {
-        self.pending_at_end
-    }
-
     /// Whether the driver has nothing more to take from here.
     pub(crate) fn is_drained(&self) -> bool {
         self.queued == 0 && self.control.is_empty() && self.deliveries.count_open() == 0
@@ -208,12 +206,12 @@ impl Shared {
             deliveries: Deliveries::default(),
             queues: Slab::new(),
             router: Router::new(),
+            over: 0,
             events: Slab::new(),
             close: None,
             connected: false,
             closing: false,
             closed: false,
-            pending_at_end: 0,
             driver: None,
         };
         Arc::new(Self {
@@ -310,6 +308,7 @@ impl Shared {
         inbox.control.append(&mut state.control);
         inbox.released.append(&mut state.released);
         inbox.next_deadline = state.deliveries.next_deadline();
+        inbox.is_over = state.over > 0;
         if let Some(close) = state.close.take() {
             inbox.close = Some(close);
         }
@@ -370,6 +369,7 @@ impl Shared {
             return Vec::new();
         };
         let waker = queue.take_waker();
+        state.over = state.over.saturating_sub(usize::from(queue.is_over()));
         if filters.is_empty() {
             state.router.remove_everything(key);
         }
@@ -455,7 +455,6 @@ impl Shared {
         state.closed = true;
         state.closing = true;
         state.connected = false;
-        state.pending_at_end = state.deliveries.count_open();
         let mut wakers = state.deliveries.close();
         wakers.extend(state.queues.iter_mut().filter_map(|(_, queue)| queue.take_waker()));
         let publishes = core::mem::take(&mut state.publishes);

@@ -11,7 +11,7 @@ use mqtt_packet::TopicFilter;
 
 use crate::error::SubscribeError;
 use crate::message::{ManualHold, Message};
-use crate::shared::{Hold, Shared};
+use crate::shared::{Hold, Shared, State};
 
 /// What happens to messages for a stream that is slow. Reading from the network never waits for a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,7 +19,9 @@ use crate::shared::{Hold, Shared};
 pub enum Overflow {
     /// Hold the flow back: a message of QoS 1 or 2 is acknowledged when it is taken from the stream, so the server sends
     /// no more than its limit, in 5.0 our Receive Maximum. As messages are acknowledged in their order, that holds back
-    /// all messages of QoS 1 and 2 of the client. Messages of QoS 0 that find the stream full are dropped.
+    /// all messages of QoS 1 and 2 of the client. Messages of QoS 0 that find the stream full are dropped. Should the
+    /// server send more bytes of QoS 1 and 2 than the stream may hold, nothing is read until some are taken: the one case
+    /// in which a slow stream can cost the connection, by its Keep Alive.
     #[default]
     Hold,
     /// Messages are acknowledged as they come; where the stream is full the oldest is dropped.
@@ -99,7 +101,7 @@ impl Subscribe {
     }
 
     /// How many messages, and how many bytes of topics and payloads, the stream may hold: by default 1,024 and 16 MiB.
-    /// At least one message fits always. With [`Overflow::Hold`] this bounds the messages of QoS 0 only.
+    /// At least one message fits always. With [`Overflow::Hold`] the number counts for messages of QoS 0 only.
     #[must_use]
     pub fn capacity(mut self, messages: usize, bytes: usize) -> Self {
         self.stream.capacity = messages.max(1);
@@ -197,6 +199,11 @@ impl Queue {
         self.waker.take()
     }
 
+    /// Whether it holds more bytes than it may: the driver reads no more until somebody takes them.
+    pub(crate) fn is_over(&self) -> bool {
+        self.holds() && self.items.len() > 1 && self.bytes > self.options.capacity_bytes
+    }
+
     fn is_full(&self, len: usize) -> bool {
         !self.items.is_empty()
             && (self.items.len() >= self.options.capacity
@@ -267,9 +274,11 @@ impl Subscription {
     pub fn try_recv(&mut self) -> Option<Message> {
         let mut state = self.shared.lock();
         let queue = state.queues.get_mut(self.key?)?;
+        let was_over = queue.is_over();
         let item = queue.pop()?;
+        let is_less = was_over && !queue.is_over();
         let manual = queue.options.manual;
-        drop(state);
+        self.unlock(state, is_less);
         Some(self.hand_out(item, manual))
     }
 
@@ -301,7 +310,7 @@ impl Subscription {
         let Some(queue) = self.key.and_then(|key| state.queues.get_mut(key)) else {
             return Poll::Ready(None);
         };
-        let manual = queue.options.manual;
+        let (manual, was_over) = (queue.options.manual, queue.is_over());
         let Some(item) = queue.pop() else {
             if is_closed {
                 return Poll::Ready(None);
@@ -312,9 +321,18 @@ impl Subscription {
             }
             return Poll::Pending;
         };
-        drop(state);
+        let is_less = was_over && !queue.is_over();
+        self.unlock(state, is_less);
         budget.made_progress();
         Poll::Ready(Some(self.hand_out(item, manual)))
+    }
+
+    /// Lets the driver read on, where this stream was what kept it from it.
+    fn unlock(&self, mut state: std::sync::MutexGuard<'_, State>, is_less: bool) {
+        if is_less {
+            state.over = state.over.saturating_sub(1);
+            self.shared.wake_driver(state);
+        }
     }
 
     fn hand_out(&self, item: Item, manual: bool) -> Message {

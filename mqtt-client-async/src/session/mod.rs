@@ -4,30 +4,24 @@
 //! messages are taken from the queue only as the engine takes them. Acknowledgements and pings are the engine's and go
 //! first.
 
+mod requests;
+mod trace;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use mqtt_client::{
-    Aliases, Engine, Event as EngineEvent, Framer, Instant as EngineInstant, PropertyWriter, RequestError,
-};
-use mqtt_packet::{
-    DecodeError, EncodeError, PacketType, Property, PropertyPlace, SubscribeFilter, TopicFilter,
-};
+use mqtt_client::{Aliases, Engine, Event as EngineEvent, Framer, Instant as EngineInstant};
+use mqtt_packet::EncodeError;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use crate::desk::{Desk, Pending};
-use crate::error::{ConnectionError, DeliveryError, SubscribeError};
-use crate::message::Publish;
+use crate::desk::Desk;
+use crate::error::ConnectionError;
 use crate::options::{ConnectValues, Options};
-use crate::router::Router;
-use crate::shared::{Close, Control, Inbox, Shared};
+use crate::shared::{Close, Inbox, Shared};
 use crate::transport::Carrier;
-
-/// How many bytes of messages are encoded before they are written: more per write costs more than it saves.
-const BATCH: usize = 64 << 10;
 
 /// From this length on a payload is written from where it lies, without a copy.
 const LARGE: usize = 16 << 10;
@@ -109,6 +103,7 @@ pub(crate) struct Session<'b> {
     /// The large payload that is being written, and what counts as large.
     payload: Bytes,
     large: usize,
+    trace: trace::Trace,
     write_timeout: std::time::Duration,
     /// When the attempt to connect is over.
     connect_deadline: Option<Instant>,
@@ -136,6 +131,7 @@ impl<'b> Session<'b> {
             needs_flush: false,
             payload: Bytes::new(),
             large: LARGE.min(options.memory.transmit / 4).min(options.memory.messages / 4),
+            trace: trace::Trace::new(options.version),
             write_timeout: options.write_timeout,
             connect_deadline: None,
         }
@@ -150,6 +146,7 @@ impl<'b> Session<'b> {
         deadline: Option<Instant>,
     ) -> (bool, ConnectionError) {
         self.framer.reset();
+        self.trace.begin();
         let time = self.clock.show(now());
         let asked = values.with_options(options, |connect| self.engine.connect(time, connect));
         let asked = asked.unwrap_or_else(|rule| Err(EncodeError::Rule(rule).into()));
@@ -197,6 +194,7 @@ impl<'b> Session<'b> {
     fn step(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) -> Result<bool, ConnectionError> {
         let now = now();
         self.shared.take(&mut self.inbox);
+        self.desk.is_over = self.inbox.is_over;
         let mut progress = self.take_requests(now)?;
         progress |= self.write(cx, carrier, now)?;
         progress |= self.complete();
@@ -253,192 +251,6 @@ impl<'b> Session<'b> {
         }
     }
 
-    fn take_close(&mut self) {
-        match self.inbox.close.take() {
-            None => {}
-            Some(Close::Abort) => self.closing = Some(Closing::Abort),
-            Some(_) if self.is_over() => {}
-            Some(Close::Drain { deadline }) => self.closing = Some(Closing::Drain { deadline }),
-            Some(disconnect) => self.closing = Some(Closing::Disconnect(disconnect)),
-        }
-    }
-
-    /// Hands to the engine what the application asked for, as far as it takes it.
-    fn take_requests(&mut self, now: Instant) -> Result<bool, ConnectionError> {
-        let mut progress = !self.inbox.released.is_empty();
-        for (receipt, reason_code) in self.inbox.released.drain(..) {
-            // A receipt of an earlier connection does nothing.
-            let _ = self.engine.accept(receipt, reason_code);
-        }
-        self.take_close();
-        if matches!(self.closing, Some(Closing::Abort)) {
-            return Err(ConnectionError::Shutdown);
-        }
-        if self.engine.is_connected() {
-            progress |= self.take_control();
-            progress |= self.resume_payload();
-            progress |= self.take_publishes();
-            progress |= self.take_leave(now);
-        }
-        Ok(progress)
-    }
-
-    fn take_control(&mut self) -> bool {
-        let mut progress = false;
-        while let Some(control) = self.inbox.control.pop_front() {
-            let result = match &control {
-                Control::Subscribe { key, text, .. } => self.subscribe(*key, text),
-                Control::Unsubscribe { text, .. } => match TopicFilter::from_bytes(text) {
-                    Ok(filter) => self
-                        .engine
-                        .unsubscribe(&[filter], mqtt_packet::Properties::EMPTY)
-                        .map_err(SubscribeError::Request),
-                    Err(fault) => Err(SubscribeError::Filter(fault)),
-                },
-            };
-            match result {
-                Ok(ticket) => self.desk.note(ticket, Pending::Control(control)),
-                Err(SubscribeError::Request(RequestError::Busy | RequestError::NotConnected)) => {
-                    self.inbox.control.push_front(control);
-                    break;
-                }
-                Err(error) => self.desk.answer(control, Err(error)),
-            }
-            progress = true;
-        }
-        progress
-    }
-
-    fn subscribe(&mut self, key: usize, text: &[u8]) -> Result<mqtt_client::Ticket, SubscribeError> {
-        let mut state = self.shared.lock();
-        let wanted = state.router.get_mut(key).filter(|filter| filter.text == text);
-        // Nobody wants it any more.
-        let Some(wanted) = wanted else {
-            return Err(SubscribeError::Closed);
-        };
-        let filter = TopicFilter::from_bytes(text).map_err(SubscribeError::Filter)?;
-        let mut block = [0; 8];
-        let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Subscribe), &mut block);
-        let takes_identifiers = self.engine.limits().subscription_identifiers_available;
-        if let Some(id) = Router::identifier(key).filter(|_| takes_identifiers) {
-            // It fits: five bytes at most.
-            let _ = properties.push(Property::SubscriptionIdentifier(id));
-        }
-        let entry = SubscribeFilter { filter, options: wanted.options };
-        let ticket = self.engine.subscribe(&[entry], properties.finish())?;
-        wanted.held = true;
-        Ok(ticket)
-    }
-
-    fn take_publishes(&mut self) -> bool {
-        let (mut messages, mut bytes) = (0_usize, 0_usize);
-        while self.engine.transmit().len() < BATCH {
-            let Some(queued) = self.inbox.publishes.pop_front() else {
-                break;
-            };
-            let len = queued.publish.len();
-            // Nobody waits for it any more: it was in the queue for too long.
-            if !self.shared.lock().deliveries.is_open(queued.delivery) {
-                self.desk.fail(queued.delivery, DeliveryError::Timeout);
-            } else {
-                match self.publish(&queued.publish) {
-                    Ok((ticket, payload)) => {
-                        self.desk.note(ticket, Pending::Publish(queued.delivery, payload));
-                    }
-                    Err(RequestError::Busy) => {
-                        self.inbox.publishes.push_front(queued);
-                        break;
-                    }
-                    Err(error) => self.desk.fail(queued.delivery, DeliveryError::NotSent(error)),
-                }
-            }
-            messages = messages.saturating_add(1);
-            bytes = bytes.saturating_add(len);
-        }
-        self.shared.dequeued(messages, bytes);
-        messages > 0
-    }
-
-    /// Hands a message to the engine; a large payload stays where it is, and is returned.
-    fn publish(&mut self, publish: &Publish) -> Result<(mqtt_client::Ticket, Option<Bytes>), RequestError> {
-        // Both were looked at when the message was taken.
-        let topic = publish.topic.name().map_err(|fault| EncodeError::Rule(DecodeError::String(fault)))?;
-        let properties = publish.properties.of_publish().map_err(EncodeError::Rule)?;
-        let message = mqtt_client::Message {
-            topic,
-            payload: &publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            properties,
-        };
-        if publish.payload.len() < self.large {
-            return Ok((self.engine.publish(&message)?, None));
-        }
-        let len = u32::try_from(publish.payload.len()).map_err(|_| EncodeError::TooLong)?;
-        let ticket = self.engine.begin_publish(&message, len)?;
-        self.payload = publish.payload.clone();
-        Ok((ticket, Some(publish.payload.clone())))
-    }
-
-    /// A large payload is to be sent again in a resumed session.
-    fn resume_payload(&mut self) -> bool {
-        let Some((ticket, _)) = self.engine.payload_wanted() else {
-            return false;
-        };
-        match self.desk.payload(ticket) {
-            Some(payload) if self.engine.resume_payload().is_ok() => {
-                self.payload = payload;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Says goodbye, once it is time.
-    fn take_leave(&mut self, now: Instant) -> bool {
-        let close = match self.closing.take() {
-            Some(Closing::Drain { deadline }) if now < deadline && !self.shared.lock().is_drained() => {
-                self.closing = Some(Closing::Drain { deadline });
-                return false;
-            }
-            Some(Closing::Drain { .. }) => Close::Disconnect {
-                reason_code: mqtt_client::ReasonCode::SUCCESS,
-                properties: crate::PropertyList::new(),
-                answer: None,
-            },
-            Some(Closing::Disconnect(close)) if self.inbox.publishes.is_empty() => close,
-            other => {
-                self.closing = other;
-                return false;
-            }
-        };
-        let Close::Disconnect { reason_code, properties, answer } = close else {
-            return false;
-        };
-        let time = self.clock.show(now);
-        let place = PropertyPlace::of(PacketType::Disconnect);
-        let result = match properties.at(place) {
-            Ok(properties) => self.engine.disconnect(time, reason_code, properties),
-            Err(rule) => Err(EncodeError::Rule(rule).into()),
-        };
-        match result {
-            Err(RequestError::Busy) => {
-                self.closing =
-                    Some(Closing::Disconnect(Close::Disconnect { reason_code, properties, answer }));
-                return false;
-            }
-            Ok(()) => {
-                self.closing = Some(Closing::Said);
-                self.desk.set_end_reason(ConnectionError::Shutdown);
-            }
-            Err(_) => self.shared.lock().reopen(),
-        }
-        if let Some(answer) = answer {
-            let _ = answer.send(result);
-        }
-        true
-    }
-
     /// Writes until the carrier takes no more.
     fn write(
         &mut self,
@@ -464,6 +276,7 @@ impl<'b> Session<'b> {
             match Pin::new(&mut *carrier).poll_write(cx, bytes)? {
                 Poll::Ready(0) => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
                 Poll::Ready(n) => {
+                    self.trace.written(bytes.get(..n).unwrap_or_default());
                     self.engine.transmitted(self.clock.show(now), n);
                     self.stalled_since = None;
                     self.needs_flush = true;
@@ -485,7 +298,7 @@ impl<'b> Session<'b> {
         now: Instant,
     ) -> Result<bool, ConnectionError> {
         let mut progress = self.handle_pieces(now)?;
-        if !self.engine.can_receive() {
+        if !self.engine.can_receive() || self.desk.is_over {
             return Ok(progress);
         }
         let mut buffer = ReadBuf::new(self.framer.spare());
@@ -508,7 +321,7 @@ impl<'b> Session<'b> {
     fn handle_pieces(&mut self, now: Instant) -> Result<bool, ConnectionError> {
         let mut progress = false;
         let time = self.clock.show(now);
-        while self.engine.can_receive() {
+        while self.engine.can_receive() && !self.desk.is_over {
             match self.framer.ready() {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -518,6 +331,7 @@ impl<'b> Session<'b> {
                 break;
             };
             progress = true;
+            self.trace.received(&piece);
             let event = self.engine.handle(time, piece, &mut self.aliases)?;
             match event {
                 None => {}
