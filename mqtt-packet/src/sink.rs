@@ -92,7 +92,7 @@ impl<'s> Writer<'s> {
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         // Always enough: the room was asked for by the same lengths.
         if let Some((room, rest)) = core::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {
-            room.copy_from_slice(bytes);
+            copy(room, bytes);
             self.rest = rest;
         }
     }
@@ -147,9 +147,42 @@ pub(crate) fn start_head<'s>(
         return Err(EncodeError::TooLong);
     }
     let mut writer = Writer::new(out.room(framed_len(body_len).wrapping_sub(behind))?);
+    if cfg!(target_pointer_width = "64") && body_len < 0x80 {
+        // Most fixed headers, written at once.
+        writer.put(&[first, body_len as u8]);
+        return Ok(writer);
+    }
     writer.put_u8(first);
     writer.put_varint(body_len as u32);
     Ok(writer)
+}
+
+/// Copies all of `from` to as many bytes.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    if cfg!(not(target_pointer_width = "64")) {
+        // Optimized for size, `copy_from_slice` would link a panic for lengths that differ, which they never do.
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from;
+        }
+    } else if from.len() > 32
+        || !(copy_ends::<16>(to, from) || copy_ends::<8>(to, from) || copy_ends::<4>(to, from))
+    {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Copies from `N` to twice `N` bytes without a call, as two pieces that may overlap; `false` for fewer.
+#[inline(always)]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else { return false };
+    if let Some(to) = to.first_chunk_mut() {
+        *to = *first;
+    }
+    if let Some(to) = to.last_chunk_mut() {
+        *to = *last;
+    }
+    true
 }
 
 /// The length of a packet with its fixed header.
@@ -163,7 +196,8 @@ pub(crate) const fn framed_len(body_len: usize) -> usize {
 /// The length of Binary Data or a string with its prefix.
 #[inline(always)]
 pub(crate) const fn binary_len(bytes: &[u8]) -> usize {
-    bytes.len().saturating_add(2)
+    // No slice is so long that this is too much.
+    bytes.len().wrapping_add(2)
 }
 
 /// Whether a length prefix can say how long `bytes` is.

@@ -146,18 +146,20 @@ impl<'a> Connect<'a> {
     }
 
     fn body_len(&self) -> usize {
-        let will = self.will.map_or(0, |will| {
-            properties_len(&will.properties, self.version)
-                .saturating_add(binary_len(will.topic.as_bytes()))
-                .saturating_add(binary_len(will.payload))
-        });
-        let name = if self.version == Version::V3_1 { 8 } else { 6_usize };
-        name.saturating_add(4)
-            .saturating_add(properties_len(&self.properties, self.version))
-            .saturating_add(binary_len(self.client_id.as_bytes()))
-            .saturating_add(will)
-            .saturating_add(self.user_name.map_or(0, |name| binary_len(name.as_bytes())))
-            .saturating_add(self.password.map_or(0, binary_len))
+        // All but the properties are at most 65,535 bytes, or refused.
+        let name: usize = if self.version == Version::V3_1 { 8 } else { 6 };
+        let mut len = name.wrapping_add(4).wrapping_add(binary_len(self.client_id.as_bytes()));
+        if let Some(will) = &self.will {
+            len = len.wrapping_add(binary_len(will.topic.as_bytes())).wrapping_add(binary_len(will.payload));
+        }
+        if let Some(user_name) = self.user_name {
+            len = len.wrapping_add(binary_len(user_name.as_bytes()));
+        }
+        if let Some(password) = self.password {
+            len = len.wrapping_add(binary_len(password));
+        }
+        let will = self.will.as_ref().map_or(0, |will| properties_len(&will.properties, self.version));
+        len.saturating_add(will).saturating_add(properties_len(&self.properties, self.version))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes. The packet's own version counts.
@@ -223,7 +225,9 @@ impl<'a> Connect<'a> {
             check_binary(password)?;
         }
         check_client_id(self.client_id, self.clean_start, self.version)?;
-        check_flags(self.flags(), self.version)?;
+        if self.password.is_some() && self.user_name.is_none() && !self.version.is_v5() {
+            return Err(DecodeError::PasswordWithoutUserName.into());
+        }
         Ok(())
     }
 }

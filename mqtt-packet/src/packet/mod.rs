@@ -183,6 +183,9 @@ fn properties_len(properties: &Properties<'_>, version: Version) -> usize {
     if !version.is_v5() {
         return 0;
     }
+    if properties.is_empty() {
+        return 1;
+    }
     let len = properties.len();
     // A block beyond what a length can say makes the packet too long, which `sink::start` finds.
     len.saturating_add(varint::len(u32::try_from(len).unwrap_or(u32::MAX)))
@@ -193,6 +196,9 @@ fn properties_len(properties: &Properties<'_>, version: Version) -> usize {
 fn put_properties(writer: &mut Writer<'_>, properties: &Properties<'_>, version: Version) {
     if !version.is_v5() {
         return;
+    }
+    if properties.is_empty() {
+        return writer.put_u8(0);
     }
     writer.put_varint(properties.len() as u32);
     for block in properties.blocks() {

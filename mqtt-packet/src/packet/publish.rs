@@ -147,9 +147,9 @@ impl<'a> Publish<'a> {
     #[inline(always)]
     fn head_len(&self, version: Version) -> usize {
         let id = if self.delivery.qos() == QoS::AtMostOnce { 0 } else { 2_usize };
-        binary_len(self.topic.as_bytes())
-            .saturating_add(id)
-            .saturating_add(properties_len(&self.properties, version))
+        // A topic name has at most 65,535 bytes.
+        properties_len(&self.properties, version)
+            .saturating_add(binary_len(self.topic.as_bytes()).wrapping_add(id))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
