@@ -44,6 +44,10 @@ pub enum Change {
     Session(SessionNumber, SessionRecord),
     /// A session ended, with everything under its number.
     SessionGone(SessionNumber),
+    /// A shared subscription has messages under this number, as if it were a session.
+    Group(SessionNumber, Box<str>),
+    /// It has none any more.
+    GroupGone(SessionNumber),
     /// A session has this subscription.
     Subscription(SessionNumber, Box<str>, SubscriptionRecord),
     /// A session has it no more.

@@ -4,13 +4,13 @@
 use super::connection::Alias;
 use super::form::{Dispatch, Forms, own_properties, own_room, publish};
 use super::held::Then;
+use super::journal::Journal;
 use super::message::{Message, View};
 use super::outbound::{InFlight, Queued, packet_id};
-use super::session::Session;
 use super::shard::Shard;
 use super::topic_tree::{Grant, Target};
 use super::wire::{LARGE, Wire};
-use super::{Access, Change, MessageNumber};
+use super::{Access, Change, MessageNumber, SessionNumber};
 use bytes::Bytes;
 use mqtt_client::delivery::Sending;
 use mqtt_packet::{Delivery, PacketId, QoS, Version};
@@ -33,6 +33,11 @@ impl<'a> Item<'a> {
         Self { view, message: Some(message), number: None }
     }
 
+    /// Under which number this shard stores it, if it does.
+    pub(super) fn number(&mut self) -> &mut Option<MessageNumber> {
+        &mut self.number
+    }
+
     pub(super) fn message(&mut self) -> &Arc<Message> {
         self.message.get_or_insert_with(|| self.view.to_message())
     }
@@ -49,6 +54,8 @@ pub(super) struct Terms<'a> {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) subscription_ids: &'a [u32],
+    /// The shared subscription that it comes by.
+    pub(super) group: Option<&'a Arc<str>>,
 }
 
 /// A transmission and what it repeats or begins.
@@ -78,6 +85,7 @@ impl Shard {
                 continue;
             };
             match target {
+                Target::Group(group) => self.share(group, item, &mut forms),
                 Target::Session(key) => {
                     let is_own = from == Some(key);
                     if let Some(terms) = combine(grants, &item.view, is_own, &mut ids) {
@@ -142,7 +150,7 @@ impl Shard {
         if self.journal.is_durable() && session.is_kept() && terms.qos > QoS::AtMostOnce {
             queued.sequence = session.outbound.next_sequence();
             queued.number = Some(self.journal.refer(&mut item.number, &queued.message));
-            record_queued(session, &queued, &mut self.journal);
+            record_queued(session.number, &queued, &mut self.journal);
         }
         session.outbound.push(queued);
     }
@@ -187,7 +195,7 @@ impl Shard {
                 serial,
                 stage,
                 received: 0,
-                queued: is_kept.then(|| queued(terms, item.message())),
+                queued: (is_kept || terms.group.is_some()).then(|| queued(terms, item.message())),
             };
             if is_durable && let Some(queued) = &mut in_flight.queued {
                 if let Start::Waited(sequence) = start {
@@ -196,7 +204,7 @@ impl Shard {
                 } else {
                     queued.sequence = session.outbound.next_sequence();
                     queued.number = Some(self.journal.refer(&mut item.number, &queued.message));
-                    record_queued(session, queued, &mut self.journal);
+                    record_queued(session.number, queued, &mut self.journal);
                 }
                 self.journal.record(Change::InFlight {
                     session: session.number,
@@ -295,6 +303,7 @@ impl Shard {
         self.begin_repeating(key);
         while self.repeat_next(key, &mut forms) {}
         while self.send_next(key, &mut forms) {}
+        self.drain_groups(key, &mut forms);
         self.replay_retained(key, &mut forms);
         self.forms = forms;
     }
@@ -370,8 +379,12 @@ impl Shard {
         };
         let mut item = Item::of(view, Arc::clone(&queued.message));
         item.number = queued.number;
-        let terms =
-            Terms { qos: queued.qos, retain: queued.retain, subscription_ids: &queued.subscription_ids };
+        let terms = Terms {
+            qos: queued.qos,
+            retain: queued.retain,
+            subscription_ids: &queued.subscription_ids,
+            group: queued.group.as_ref(),
+        };
         forms.clear();
         self.transmit(key, start, terms, &mut item, forms);
     }
@@ -393,13 +406,15 @@ fn queued(terms: Terms<'_>, message: &Arc<Message>) -> Queued {
         qos: terms.qos,
         retain: terms.retain,
         subscription_ids: terms.subscription_ids.into(),
+        group: terms.group.cloned(),
     }
 }
 
-fn record_queued(session: &Session, queued: &Queued, journal: &mut super::journal::Journal) {
+/// Notes that a message waits for a session, or a group.
+pub(super) fn record_queued(session: SessionNumber, queued: &Queued, journal: &mut Journal) {
     if let Some(message) = queued.number {
         journal.record(Change::Queued {
-            session: session.number,
+            session,
             sequence: queued.sequence,
             message,
             qos: queued.qos,
@@ -432,6 +447,7 @@ fn combine<'i>(
         qos: qos?.min(view.qos), // [MQTT-3.8.4-6, MQTT-3.8.4-8]
         retain,
         subscription_ids: ids,
+        group: None,
     })
 }
 

@@ -4,7 +4,6 @@ use super::connection::Connection;
 use super::session::{Away, FOR_EVER};
 use super::shard::{Shard, Stage, take_out};
 use super::timers::Timer;
-use super::topic_tree::Target;
 use super::{Change, CloseReason, ConnId, Output, SessionNumber, Wire};
 use mqtt_packet::{
     Disconnect, Frame, PacketType, Properties, Property, PropertyPlace, PropertyWriter, ReasonCode, Role,
@@ -115,6 +114,7 @@ impl Shard {
             self.publish_will(key);
         }
         self.store_session(key);
+        self.hand_on_waiting(key);
     }
 
     pub(super) fn on_session_timeout(&mut self, number: SessionNumber) {
@@ -157,24 +157,20 @@ impl Shard {
     /// A session ends; its will, if it still has one, is published now [MQTT-3.1.2-8].
     pub(super) fn end_session(&mut self, key: usize) {
         self.publish_will(key);
-        let Some(mut session) = self.sessions.try_remove(key) else {
+        let Some(session) = self.sessions.try_remove(key) else {
             return;
         };
         self.by_client.remove(&session.client.client_id);
         self.by_number.remove(&session.number);
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = TopicFilter::new(filter) {
-                self.tree.remove(filter, Target::Session(key));
-            }
-        }
-        for queued in session.outbound.take_all() {
-            if let Some(number) = queued.number {
-                self.journal.release(number);
+                self.exit(key, filter);
             }
         }
         if session.is_stored {
             self.journal.record(Change::SessionGone(session.number));
         }
+        self.hand_on_all(session);
     }
 }
 

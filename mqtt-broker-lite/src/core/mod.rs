@@ -25,6 +25,7 @@ mod retained;
 mod session;
 mod settings;
 mod shard;
+mod shared;
 mod subscribe;
 mod timers;
 mod topic_tree;

@@ -23,6 +23,8 @@ pub(super) struct Queued {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) subscription_ids: Box<[u32]>,
+    /// The shared subscription that it came by.
+    pub(super) group: Option<Arc<str>>,
 }
 
 /// A message that was sent and not acknowledged.
@@ -153,13 +155,26 @@ impl Outbound {
         Some(queued)
     }
 
-    /// Everything that waits and everything in flight, for a session that ends.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Queued> {
+    /// What waits and came by a shared subscription.
+    pub(super) fn take_shared(&mut self) -> VecDeque<Queued> {
+        let (shared, own): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.group.is_some());
+        self.queue = own;
+        for queued in &shared {
+            self.count(queued, false);
+        }
+        shared
+    }
+
+    /// Everything in flight, with what it waits for, and everything that waits, for a session that ends.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (Option<Sending>, Queued)> + use<> {
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
         let in_flight = std::mem::take(&mut self.in_flight);
         let queue = std::mem::take(&mut self.queue);
-        in_flight.into_iter().filter_map(|in_flight| in_flight.queued).chain(queue)
+        let in_flight =
+            in_flight.into_iter().filter_map(|in_flight| Some((Some(in_flight.stage), in_flight.queued?)));
+        in_flight.chain(queue.into_iter().map(|queued| (None, queued)))
     }
 
     /// Puts back what was stored before a restart.

@@ -5,7 +5,6 @@ use super::session::{Away, FOR_EVER, Session};
 use super::shard::Shard;
 use super::subscribe::grant;
 use super::timers::Timer;
-use super::topic_tree::Target;
 use super::{Change, Message, MessageNumber, Now, SessionNumber, SessionRecord, SubscriptionRecord};
 use mqtt_packet::TopicFilter;
 use std::collections::BTreeMap;
@@ -31,19 +30,21 @@ impl Shard {
     fn restore_one(&mut self, change: Change, messages: &mut BTreeMap<MessageNumber, Arc<Message>>) {
         match change {
             Change::Session(number, record) => self.restore_session(number, record),
+            Change::Group(number, name) => self.restore_group(number, name),
             Change::Subscription(number, filter, record) => self.restore_subscription(number, filter, record),
             Change::Message(number, message) => drop(messages.insert(number, message)),
             Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } => {
-                if let (Some(session), Some(message)) = (self.numbered(session), messages.get(&number)) {
-                    session.outbound.restore(Queued {
+                if let Some(message) = messages.get(&number) {
+                    let queued = Queued {
                         sequence,
                         message: Arc::clone(message),
                         number: Some(number),
                         qos,
                         retain,
                         subscription_ids,
-                    });
-                    self.journal.restore(number);
+                        group: None,
+                    };
+                    self.restore_queued(session, queued, number);
                 }
             }
             Change::InFlight { session, sequence, serial, received } => {
@@ -59,12 +60,29 @@ impl Shard {
             Change::Retained(message) => self.retained.set(message),
             // What is gone is not left.
             Change::SessionGone(_)
+            | Change::GroupGone(_)
             | Change::SubscriptionGone(..)
             | Change::MessageGone(_)
             | Change::QueuedGone(..)
             | Change::InFlightGone(..)
             | Change::ReceivedGone(..)
             | Change::RetainedGone(_) => {}
+        }
+    }
+
+    fn restore_queued(&mut self, owner: SessionNumber, queued: Queued, number: MessageNumber) {
+        if self.restore_parked(owner, &queued) {
+            self.journal.restore(number);
+        } else if let Some(session) = self.numbered(owner) {
+            session.outbound.restore(queued);
+            self.journal.restore(number);
+        }
+    }
+
+    /// Numbers that were given are not given again.
+    pub(super) fn count_session(&mut self, number: SessionNumber) {
+        if number.0 >> 48 == u64::from(self.settings.shard.0) {
+            self.last_session = self.last_session.max(number.0 & 0xFFFF_FFFF_FFFF);
         }
     }
 
@@ -95,9 +113,7 @@ impl Shard {
         let key = self.sessions.insert(session);
         self.by_client.insert(record.client.client_id.clone(), key);
         self.by_number.insert(number, key);
-        if number.0 >> 48 == u64::from(self.settings.shard.0) {
-            self.last_session = self.last_session.max(number.0 & 0xFFFF_FFFF_FFFF);
-        }
+        self.count_session(number);
         if record.away_since.is_none() {
             self.store_session(key);
         }
@@ -108,7 +124,7 @@ impl Shard {
             return;
         };
         if let Ok(filter) = TopicFilter::new(&filter) {
-            self.tree.insert(filter, Target::Session(key), grant(record));
+            self.enter(key, filter, grant(record));
         }
         if let Some(session) = self.sessions.get_mut(key) {
             session.subscriptions.insert(filter, record);

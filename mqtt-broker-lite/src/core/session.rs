@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) expiry: u32,
     pub(super) connection: Option<Box<Connection>>,
     pub(super) subscriptions: BTreeMap<Box<str>, SubscriptionRecord>,
+    /// Its shared subscriptions, by their names.
+    pub(super) groups: Vec<Box<str>>,
     /// QoS 2 messages of the client that wait for PUBREL, and the causes under which they were stored.
     pub(super) received: BTreeMap<PacketId, Option<Cause>>,
     pub(super) outbound: Outbound,
@@ -57,6 +59,7 @@ impl Session {
             expiry: 0,
             connection: None,
             subscriptions: BTreeMap::new(),
+            groups: Vec::new(),
             received: BTreeMap::new(),
             outbound: Outbound::default(),
             replays: VecDeque::new(),

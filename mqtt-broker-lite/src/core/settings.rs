@@ -88,7 +88,7 @@ impl Default for Settings {
             retain_available: true,
             wildcard_available: true,
             subscription_ids_available: true,
-            shared_available: false,
+            shared_available: true,
             response_information: None,
         }
     }

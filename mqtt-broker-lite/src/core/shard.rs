@@ -7,6 +7,7 @@ use super::held::Then;
 use super::journal::Journal;
 use super::retained::Retained;
 use super::session::Session;
+use super::shared::Group;
 use super::timers::{Timer, Timers};
 use super::topic_tree::{Grant, Seeded, Target, TopicTree};
 use super::{
@@ -32,6 +33,12 @@ pub struct Shard {
     /// Connections that wait for the answer to a question.
     pub(super) asked: BTreeMap<Token, ConnId>,
     pub(super) tree: TopicTree,
+    pub(super) groups: Slab<Group>,
+    pub(super) groups_by_name: HashMap<Box<str>, usize, Seeded>,
+    /// Groups whose queues were restored; only used while restoring.
+    pub(super) groups_by_number: BTreeMap<SessionNumber, usize>,
+    /// How often a member of a group was chosen.
+    pub(super) choices: u64,
     pub(super) retained: Retained,
     pub(super) timers: Timers,
     pub(super) journal: Journal,
@@ -70,6 +77,10 @@ impl Shard {
             last_token: 0,
             asked: BTreeMap::new(),
             tree: TopicTree::new(hash),
+            groups: Slab::new(),
+            groups_by_name: HashMap::with_hasher(hash),
+            groups_by_number: BTreeMap::new(),
+            choices: 0,
             retained: Retained::default(),
             timers: Timers::default(),
             journal: Journal::new(settings.durable, settings.shard),
@@ -114,7 +125,7 @@ impl Shard {
                 return Some(take_out(connection));
             }
         }
-        self.timers.news(self.now.mono).map(Output::WakeAt)
+        self.timers.news().map(Output::WakeAt)
     }
 
     /// Takes back what an [`Output::Send`] came in, to use its memory again.

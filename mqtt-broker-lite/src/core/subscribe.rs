@@ -6,6 +6,7 @@ use super::form::Forms;
 use super::held::Then;
 use super::retained::Cursor;
 use super::shard::Shard;
+use super::shared;
 use super::timers::Timer;
 use super::topic_tree::{Grant, Target, levels};
 use super::{Access, Change, Client, CloseReason, SubscriptionRecord};
@@ -84,8 +85,9 @@ impl Shard {
         let Some(session) = self.sessions.get(key) else {
             return Err(ReasonCode::UNSPECIFIED_ERROR);
         };
-        if filter.as_bytes().starts_with(b"$share/") {
-            return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
+        let inner = shared::inner(filter);
+        if inner.is_some() && !self.settings.shared_available {
+            return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED); // [U5-3.2.2-7]
         }
         if levels(filter.as_bytes()).count() > self.settings.max_topic_levels {
             return Err(ReasonCode::TOPIC_FILTER_INVALID);
@@ -97,7 +99,7 @@ impl Shard {
         if is_new && session.subscriptions.len() >= self.settings.max_subscriptions {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
-        if !self.may(client, Access::Subscribe, filter.as_utf8()) {
+        if !self.may(client, Access::Subscribe, inner.unwrap_or(filter).as_utf8()) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
         Ok(())
@@ -110,8 +112,9 @@ impl Shard {
         };
         let name: Box<str> = filter.as_str().into();
         let is_new = session.subscriptions.insert(name.clone(), record).is_none();
-        self.tree.insert(filter, Target::Session(key), grant(record));
+        let shared = shared::inner(filter);
         let sends_retained = match record.options.retain_handling {
+            _ if shared.is_some() => false, // [U5-3.8.4-1]
             RetainHandling::SendAtSubscribe => true,
             RetainHandling::SendIfNew => is_new, // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,
@@ -122,12 +125,13 @@ impl Shard {
         }
         if sends_retained {
             session.replays.push_back(Replay {
-                filter: name,
+                filter: name.clone(),
                 cursor: Cursor::From(Vec::new()),
                 qos: record.options.qos,
                 id: record.id,
             });
         }
+        self.enter(key, filter, grant(record));
     }
 
     pub(super) fn on_unsubscribe(&mut self, key: usize, frame: Frame<'_>) -> Result<(), CloseReason> {
@@ -165,8 +169,36 @@ impl Shard {
         if session.is_kept() {
             self.journal.record(Change::SubscriptionGone(session.number, name.into()));
         }
-        self.tree.remove(filter, Target::Session(key));
+        self.exit(key, filter);
         true
+    }
+
+    /// From now on messages come by this subscription.
+    pub(super) fn enter(&mut self, key: usize, filter: TopicFilter<'_>, grant: Grant) {
+        let Some(inner) = shared::inner(filter) else {
+            self.tree.insert(filter, Target::Session(key), grant);
+            return;
+        };
+        let name = filter.as_str();
+        self.join(key, name, inner, grant);
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.groups.iter().any(|known| **known == *name)
+        {
+            session.groups.push(name.into());
+        }
+    }
+
+    /// From now on they do not.
+    pub(super) fn exit(&mut self, key: usize, filter: TopicFilter<'_>) {
+        if shared::inner(filter).is_none() {
+            self.tree.remove(filter, Target::Session(key));
+            return;
+        }
+        let name = filter.as_str();
+        self.leave(key, name);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.groups.retain(|known| **known != *name);
+        }
     }
 
     /// Sends retained messages for as long as there is room: never a burst into memory, never dropped for a limit.
@@ -228,6 +260,7 @@ impl Shard {
             qos: qos.min(view.qos),
             retain: true, // [MQTT-3.3.1-8] [U5-3.3.1-1]
             subscription_ids: if id > 0 { &ids } else { &[] },
+            group: None,
         };
         self.send_new(key, terms, &mut Item::of(view, Arc::clone(message)), forms);
     }

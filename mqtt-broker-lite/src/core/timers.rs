@@ -35,8 +35,9 @@ impl Timers {
         self.set.remove(&(at, timer));
     }
 
-    /// Everything that is due.
+    /// The time that was told has come: everything that is due.
     pub(super) fn due(&mut self, now: u64) -> Vec<Timer> {
+        self.told = None;
         let mut due = Vec::new();
         while self.set.first().is_some_and(|&(at, _)| at <= now) {
             due.extend(self.set.pop_first().map(|(_, timer)| timer));
@@ -44,11 +45,8 @@ impl Timers {
         due
     }
 
-    /// When to wake up, if that is earlier than what was said before, or the time of that has come.
-    pub(super) fn news(&mut self, now: u64) -> Option<u64> {
-        if self.told.is_some_and(|told| told <= now) {
-            self.told = None;
-        }
+    /// When to wake up, if that is earlier than what was said before. A time that has come is said once, too.
+    pub(super) fn news(&mut self) -> Option<u64> {
         let &(at, _) = self.set.first()?;
         if self.told.is_some_and(|told| told <= at) {
             return None;

@@ -13,6 +13,8 @@ use std::hash::{BuildHasher, Hasher};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     Session(usize),
+    /// One of the members of a shared subscription's group.
+    Group(usize),
 }
 
 /// How a subscription wants its messages.
@@ -229,7 +231,7 @@ mod tests {
         let mut keys: Vec<_> = found
             .iter()
             .map(|(target, _)| match target {
-                Target::Session(key) => *key,
+                Target::Session(key) | Target::Group(key) => *key,
             })
             .collect();
         keys.sort_unstable();

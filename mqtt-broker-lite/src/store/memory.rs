@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     sessions: BTreeMap<SessionNumber, Change>,
+    groups: BTreeMap<SessionNumber, Change>,
     subscriptions: BTreeMap<(SessionNumber, Box<str>), Change>,
     messages: BTreeMap<MessageNumber, Change>,
     queued: BTreeMap<(SessionNumber, u64), Change>,
@@ -23,7 +24,10 @@ impl Memory {
             Change::Session(number, _) => {
                 self.sessions.insert(*number, change);
             }
-            Change::SessionGone(number) => self.forget(*number),
+            Change::Group(number, _) => {
+                self.groups.insert(*number, change);
+            }
+            Change::SessionGone(number) | Change::GroupGone(number) => self.forget(*number),
             Change::Subscription(number, filter, _) => {
                 self.subscriptions.insert((*number, filter.clone()), change);
             }
@@ -66,6 +70,7 @@ impl Memory {
     /// A session ends with everything under its number.
     fn forget(&mut self, session: SessionNumber) {
         self.sessions.remove(&session);
+        self.groups.remove(&session);
         self.subscriptions.retain(|(of, _), _| *of != session);
         self.queued.retain(|(of, _), _| *of != session);
         self.in_flight.retain(|(of, _), _| *of != session);
@@ -76,6 +81,7 @@ impl Memory {
     pub fn stored(&self) -> impl Iterator<Item = Change> {
         let sessions = self.sessions.values();
         sessions
+            .chain(self.groups.values())
             .chain(self.subscriptions.values())
             .chain(self.messages.values())
             .chain(self.queued.values())
