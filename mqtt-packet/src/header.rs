@@ -238,9 +238,7 @@ impl<'a> Frame<'a> {
     /// Opens the body of a packet whose first byte was checked.
     #[inline(always)]
     pub(crate) fn open_body(&self, version: Version) -> Result<Reader<'a>, DecodeError> {
-        if self.overlong && version.is_v5() {
-            return Err(DecodeError::OverlongInteger); // [MQTT-1.5.5-1]
-        }
+        check_version(version, self.overlong)?;
         Ok(Reader::new(self.body, self.strict))
     }
 
@@ -248,4 +246,17 @@ impl<'a> Frame<'a> {
     pub(crate) const fn is_strict(&self) -> bool {
         self.strict
     }
+}
+
+/// What a header must be for its version: one that is built in, and in 5.0 with a Remaining Length as short as it can
+/// be [MQTT-1.5.5-1].
+#[inline(always)]
+pub(crate) const fn check_version(version: Version, overlong: bool) -> Result<(), DecodeError> {
+    if !version.is_supported() {
+        return Err(DecodeError::ProtocolLevel);
+    }
+    if overlong && version.is_v5() {
+        return Err(DecodeError::OverlongInteger);
+    }
+    Ok(())
 }

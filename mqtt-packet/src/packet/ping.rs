@@ -34,7 +34,10 @@ macro_rules! ping {
             ///
             /// # Errors
             /// [`EncodeError::NoRoom`]; nothing was written then.
-            pub fn encode(&self, _version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+            pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+                if !version.is_supported() {
+                    return Err(EncodeError::NotInVersion);
+                }
                 start(out, PacketType::$packet.first_byte(), 0).map(|_| ())
             }
         }

@@ -4,6 +4,7 @@
 //! that is how payloads larger than memory travel.
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
+use crate::header::check_version;
 use crate::reader::Reader;
 use crate::sink::{Writer, binary_len, framed_len, start, start_head};
 use crate::{
@@ -86,9 +87,7 @@ impl<'a> Publish<'a> {
         if header.packet_type != PacketType::Publish {
             return Err(DecodeError::UnexpectedPacket);
         }
-        if header.overlong && version.is_v5() {
-            return Err(DecodeError::OverlongInteger);
-        }
+        check_version(version, header.overlong)?;
         let body = match body.split_at_checked(header.remaining_length as usize) {
             Some((body, _)) => body,
             // The lengths alone first: a head that trickles in is looked at once, not with every byte.
