@@ -1,5 +1,6 @@
 //! What a fuzzer's bytes make is valid, and different bytes make different packets.
 
+#![cfg(feature = "v5")] // They are packets of all versions.
 #![allow(clippy::unwrap_used)]
 
 use arbitrary::{Arbitrary, Unstructured};

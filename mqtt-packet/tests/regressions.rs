@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use mqtt_packet::{
-    Auth, DecodeError, FixedHeader, Frame, Framer, PacketType, Properties, PropertyId, PropertyPlace,
-    Publish, ReasonCode, SliceSink, Subscribe, Version,
+    Auth, DecodeError, Frame, Framer, PacketType, Properties, PropertyPlace, ReasonCode, SliceSink,
+    Subscribe, Version,
 };
 
 /// A buffer without room for a fixed header was neither ready nor refused when it was full: its reader would have read
@@ -24,7 +24,9 @@ fn a_buffer_smaller_than_a_fixed_header_refuses_when_it_is_full() {
 /// A property that runs past the end of its section was taken for one that is still to come, so a device waited for
 /// the rest of a message that it could have refused.
 #[test]
+#[cfg(feature = "v5")]
 fn a_broken_property_is_refused_as_soon_as_its_section_is_there() {
+    use mqtt_packet::{FixedHeader, PropertyId, Publish};
     // A PUBLISH of 1,000 bytes: topic `t`, a section of two bytes with the first two of a Message Expiry Interval.
     let front = [0x30, 0xE8, 0x07, 0x00, 0x01, b't', 0x02, PropertyId::MessageExpiryInterval as u8, 0x00];
     let header = FixedHeader::decode(&front).unwrap().unwrap();

@@ -30,6 +30,7 @@ impl Golden {
         Self { name, packet, properties: &[], will_properties: &[] }
     }
 
+    #[cfg(feature = "v5")]
     const fn with(self, properties: &'static [Property<'static>]) -> Self {
         Self { properties, ..self }
     }
