@@ -120,8 +120,14 @@ impl<'s> Writer<'s> {
     /// A length of at most 65,535, checked before, and the bytes.
     #[inline(always)]
     pub(crate) fn put_binary(&mut self, bytes: &[u8]) {
-        self.put_u16(bytes.len() as u16);
-        self.put(bytes);
+        // One look at the room for both.
+        if let Some((room, rest)) = core::mem::take(&mut self.rest).split_at_mut_checked(binary_len(bytes)) {
+            if let Some((prefix, room)) = room.split_first_chunk_mut() {
+                *prefix = (bytes.len() as u16).to_be_bytes();
+                copy(room, bytes);
+            }
+            self.rest = rest;
+        }
     }
 }
 

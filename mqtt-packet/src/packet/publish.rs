@@ -57,8 +57,8 @@ impl<'a> Publish<'a> {
     #[inline(always)]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
         let mut reader = frame.open(PacketType::Publish, version)?;
-        // One branch for the version, in front of everything.
-        if version.is_v5() {
+        // One branch for the version, in front of everything; small machines have it once.
+        if cfg!(target_pointer_width = "64") && version.is_v5() {
             Self::decode_fields(frame.flags(), &mut reader, Version::V5)
         } else {
             Self::decode_fields(frame.flags(), &mut reader, version)
@@ -163,8 +163,12 @@ impl<'a> Publish<'a> {
     /// [`EncodeError`]; nothing was written then.
     #[inline]
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-        // One branch for the version, in front of everything.
-        if version.is_v5() { self.encode_as(Version::V5, out) } else { self.encode_as(version, out) }
+        // One branch for the version, in front of everything; small machines have it once.
+        if cfg!(target_pointer_width = "64") && version.is_v5() {
+            self.encode_as(Version::V5, out)
+        } else {
+            self.encode_as(version, out)
+        }
     }
 
     #[inline(always)]
