@@ -16,6 +16,8 @@ pub(super) struct Connection {
     pub(super) out: Wire,
     /// What earlier turns sent and the shell still has.
     pub(super) unsent: usize,
+    /// The shell does not read from it for a while.
+    pub(super) is_paused: bool,
     pub(super) held: Held,
     /// Whether CONNACK is out; nothing comes before it [MQTT-3.2.0-1].
     pub(super) is_connected: bool,
@@ -98,6 +100,7 @@ impl Connection {
             bridge: connect.bridge,
             out: Wire::default(),
             unsent: 0,
+            is_paused: false,
             held: Held::default(),
             is_connected: false,
             barrier: BTreeSet::new(),

@@ -130,6 +130,7 @@ impl Shard {
 
     /// Lets a message wait for its session, if there is room and reason.
     fn enqueue(&mut self, key: usize, terms: Terms<'_>, item: &mut Item<'_>) {
+        self.note_congestion(key);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -306,6 +307,7 @@ impl Shard {
         self.drain_groups(key, &mut forms);
         self.replay_retained(key, &mut forms);
         self.forms = forms;
+        self.relieve(key);
     }
 
     /// Repeats the next PUBLISH of a resumed session [MQTT-4.4.0-1], paced by the client's Receive Maximum.

@@ -114,6 +114,7 @@ impl Shard {
             self.publish_will(key);
         }
         self.store_session(key);
+        self.relieve(key);
         self.hand_on_waiting(key);
     }
 
@@ -160,6 +161,9 @@ impl Shard {
         let Some(session) = self.sessions.try_remove(key) else {
             return;
         };
+        if let Some(room) = session.waits_for_room {
+            self.end_wait(room);
+        }
         self.by_client.remove(&session.client.client_id);
         self.by_number.remove(&session.number);
         for filter in session.subscriptions.keys() {

@@ -43,12 +43,17 @@ impl Journal {
             return;
         }
         if self.open.is_none() {
-            self.last_cause = self.last_cause.saturating_add(1);
-            let cause = Cause { shard: self.shard, number: self.last_cause };
-            self.open = Some(cause);
-            self.unsynced.insert(cause, Vec::new());
+            self.open = Some(self.begin_wait());
         }
         self.changes.push(change);
+    }
+
+    /// Something else to wait for, under a number of its own.
+    pub(super) fn begin_wait(&mut self) -> Cause {
+        self.last_cause = self.last_cause.saturating_add(1);
+        let cause = Cause { shard: self.shard, number: self.last_cause };
+        self.unsynced.insert(cause, Vec::new());
+        cause
     }
 
     /// The cause of this turn, if anything was written: what promises it waits for that.

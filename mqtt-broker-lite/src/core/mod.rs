@@ -8,6 +8,7 @@
 mod acknowledge;
 mod authenticate;
 mod change;
+mod congestion;
 mod connection;
 mod deliver;
 mod depart;
@@ -133,6 +134,10 @@ pub enum Output {
     Send(ConnId, Wire),
     /// Send what there is to send, then close the connection. Nothing more is said about it.
     Close(ConnId, CloseReason),
+    /// Do not read from this connection until [`Output::Resume`]: its messages go to somebody slow.
+    Pause(ConnId),
+    /// Read from it again.
+    Resume(ConnId),
     /// Make these changes safe, all or none, and answer [`Input::Synced`].
     Write(Cause, Part, Vec<Change>),
     /// Find something out.

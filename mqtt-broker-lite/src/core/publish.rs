@@ -38,7 +38,11 @@ impl Shard {
         };
         self.check_abilities(&publish)?;
         match publish.delivery.id() {
-            None => self.accept(key, &client, &publish, topic).map(drop),
+            None => {
+                self.accept(key, &client, &publish, topic)?;
+                self.slow_down(key, QoS::AtMostOnce);
+                Ok(())
+            }
             Some(id) => self.on_acknowledged_publish(key, &client, &publish, topic, id),
         }
     }
@@ -104,6 +108,7 @@ impl Shard {
         }
         connection.unacknowledged = connection.unacknowledged.saturating_add(1);
         let reason_code = self.accept(key, client, publish, topic)?;
+        self.slow_down(key, qos);
         let is_open = qos == QoS::ExactlyOnce && !reason_code.is_error();
         if is_open {
             self.remember(key, id);
@@ -205,6 +210,7 @@ impl Shard {
     /// A message of a client, of a will or of the broker: it is kept as retained, if it asks for that, and goes to
     /// everybody who is subscribed. True if somebody is.
     pub(super) fn publish(&mut self, item: &mut Item<'_>, from: Option<usize>) -> bool {
+        self.congested.clear();
         if item.view.retain && self.settings.retain_available {
             self.retain(item);
         }

@@ -36,6 +36,10 @@ pub(super) struct Session {
     pub(super) replays: VecDeque<Replay>,
     pub(super) will: Option<StoredWill>,
     pub(super) away: Option<Away>,
+    /// What publishers wait for who wrote faster than this session's client reads.
+    pub(super) waits_for_room: Option<Cause>,
+    /// It was waited for in vain; nobody waits again until it has read.
+    pub(super) is_given_up: bool,
     /// Whether the store knows it.
     pub(super) is_stored: bool,
 }
@@ -65,6 +69,8 @@ impl Session {
             replays: VecDeque::new(),
             will: None,
             away: None,
+            waits_for_room: None,
+            is_given_up: false,
             is_stored: false,
         }
     }

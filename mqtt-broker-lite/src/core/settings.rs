@@ -33,6 +33,8 @@ pub struct Settings {
     pub max_inflight: u16,
     /// Bytes that may wait in the shell before messages wait in the session instead.
     pub window: usize,
+    /// Bytes of waiting messages from which on those who send to a connected session are slowed down.
+    pub slow_queue_bytes: usize,
     /// Messages that wait for a session.
     pub max_queue_messages: usize,
     /// Bytes of messages that wait for a session.
@@ -77,6 +79,7 @@ impl Default for Settings {
             outgoing_aliases: 32,
             max_inflight: 1024,
             window: 256 << 10,
+            slow_queue_bytes: 1 << 20,
             max_queue_messages: 100_000,
             max_queue_bytes: 16 << 20,
             queue_qos0_offline: false,

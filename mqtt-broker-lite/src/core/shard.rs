@@ -48,6 +48,10 @@ pub struct Shard {
     pub(super) found: Vec<(Target, Grant)>,
     /// Sessions that were resumed and wait until what was written before is safe.
     pub(super) resuming: Vec<usize>,
+    /// What the message at hand has to wait for, because it met slow readers.
+    pub(super) congested: Vec<Cause>,
+    /// Connections that are not read until somebody slow has read.
+    pub(super) paused: BTreeMap<Cause, Vec<ConnId>>,
     /// Connections to close once a cause is safe.
     pub(super) closing: BTreeMap<Cause, Vec<(ConnId, CloseReason)>>,
     pub(super) outputs: VecDeque<Output>,
@@ -88,6 +92,8 @@ impl Shard {
             forms: Forms::default(),
             found: Vec::new(),
             resuming: Vec::new(),
+            congested: Vec::new(),
+            paused: BTreeMap::new(),
             closing: BTreeMap::new(),
             outputs: VecDeque::new(),
             settings,
@@ -231,6 +237,7 @@ impl Shard {
                 Timer::Will(number) => self.on_will_timeout(number),
                 Timer::Session(number) => self.on_session_timeout(number),
                 Timer::Replay(number) => self.on_replay_timeout(number),
+                Timer::Room(number) => self.on_room_timeout(number),
             }
         }
     }
@@ -247,12 +254,13 @@ impl Shard {
         }
     }
 
-    fn on_synced(&mut self, cause: Cause) {
+    pub(super) fn on_synced(&mut self, cause: Cause) {
         for number in self.journal.synced(cause) {
             if let Some(&key) = self.by_number.get(&number) {
                 self.release_held(key);
             }
         }
+        self.resume_reading(cause);
         for (id, reason) in self.closing.remove(&cause).unwrap_or_default() {
             self.outputs.push_back(Output::Close(id, reason));
         }

@@ -24,6 +24,8 @@ pub(super) struct Socket {
     pub(super) is_listed: bool,
     /// Whether it stands in the list of those to be written.
     pub(super) is_dirty: bool,
+    /// Whether it is not to be read for now.
+    pub(super) is_paused: bool,
     /// The peer has closed its side; what it sent before is still to be read.
     pub(super) is_ending: bool,
     pub(super) phase: Phase,
@@ -69,6 +71,7 @@ impl Socket {
             written: 0,
             is_listed: false,
             is_dirty: false,
+            is_paused: false,
             is_ending: false,
             phase: Phase::Open,
             has_spoken: false,

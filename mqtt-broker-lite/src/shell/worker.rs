@@ -277,6 +277,10 @@ impl Worker {
         let Some(socket) = self.sockets.get_mut(index) else {
             return 0;
         };
+        if socket.is_paused {
+            socket.is_listed = false;
+            return 0;
+        }
         let mut progress = Progress::More;
         let mut total = 0_usize;
         for _ in 0..READS_PER_TURN {
@@ -327,11 +331,25 @@ impl Worker {
                 }
             }
             Output::Close(id, reason) => self.close(id, reason, now),
+            Output::Pause(id) => self.pause(id, true),
+            Output::Resume(id) => self.pause(id, false),
             Output::WakeAt(at) => self.wake_at = Some(at),
             // Nothing is kept, so everything is as safe as it will ever be.
             Output::Write(cause, ..) => self.shard.handle(now, Input::Synced(cause)),
             // The policies of this shell answer at once.
             Output::Ask(..) => {}
+        }
+    }
+
+    /// Stops or goes on reading from a connection.
+    fn pause(&mut self, id: ConnId, is_paused: bool) {
+        let index = index(id);
+        let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) else {
+            return;
+        };
+        socket.is_paused = is_paused;
+        if !is_paused && !std::mem::replace(&mut socket.is_listed, true) {
+            self.to_read.push_back(index);
         }
     }
 
@@ -346,6 +364,7 @@ impl Worker {
             None => tracing::debug!(?peer, %reason, "closed"),
         }
         socket.phase = Phase::Flushing;
+        socket.is_paused = false;
         self.closing.push_back((now.mono.saturating_add(LINGER), index, id));
         self.list_for_writing(index);
     }

@@ -141,7 +141,7 @@ fn a_forbidden_message_goes_nowhere() {
     world.expect(late, &[]);
 }
 
-// [MQTT-3.9.3-2]
+// [MQTT-3.9.3-2 @5.0]
 #[test]
 fn each_filter_is_asked_for_and_a_shared_one_for_what_is_inside() {
     let (mut world, rules) = ruled();

@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod congestion;
 mod connecting;
 mod durability;
 mod publishing;

@@ -9,7 +9,7 @@ use mqtt_packet::*;
 const ALL: [Version; 3] = [V3_1, V3_1_1, V5];
 
 // [MQTT-3.1.2-4 @3.1.1] [MQTT-3.1.2-5 @3.1.1] [MQTT-3.1.2-5 @5.0] [MQTT-3.1.2-6 @5.0] [MQTT-3.2.2-2 @3.1.1]
-// [MQTT-3.2.2-3 @3.1.1] [MQTT-3.2.2-3 @5.0] [MQTT-4.5.0-1 @3.1.1] [MQTT-4.5.0-1 @5.0] [MQTT-3.1.2-23]
+// [MQTT-3.2.2-3 @3.1.1] [MQTT-3.2.2-3 @5.0] [MQTT-4.5.0-1 @3.1.1] [MQTT-4.5.0-1 @5.0] [MQTT-3.1.2-23 @5.0]
 // [MQTT-4.1.0-1 @3.1.1] [MQTT-4.1.0-1 @5.0] [MQTT-4.1.0-2 @3.1.1] [MQTT-3.1.4-3 @3.1.1] [MQTT-3.1.4-4 @5.0]
 #[test]
 fn a_kept_session_gets_what_came_while_it_was_away() {
@@ -56,7 +56,7 @@ fn a_clean_start_forgets_the_session_and_keeps_what_is_retained() {
     }
 }
 
-// [U5-3.1.2-8] [MQTT-4.1.0-2 @5.0] [U5-4.1.1-1] [MQTT-3.1.2-23]
+// [U5-3.1.2-8] [MQTT-4.1.0-2 @5.0] [U5-4.1.1-1] [MQTT-3.1.2-23 @5.0]
 #[test]
 fn a_session_ends_when_its_expiry_interval_has_run_out() {
     let expiry = |seconds: u8| [0x11, 0, 0, 0, seconds];

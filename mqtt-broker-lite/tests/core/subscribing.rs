@@ -9,7 +9,7 @@ const ALL: [Version; 3] = [V3_1, V3_1_1, V5];
 
 // [MQTT-3.8.4-1 @3.1.1] [MQTT-3.8.4-1 @5.0] [MQTT-3.8.4-2 @3.1.1] [MQTT-3.8.4-2 @5.0] [MQTT-3.8.4-4 @3.1.1]
 // [MQTT-3.8.4-5 @3.1.1] [MQTT-3.8.4-5 @5.0] [MQTT-3.8.4-6 @5.0] [MQTT-3.8.4-7] [MQTT-3.9.3-1 @3.1.1]
-// [MQTT-3.9.3-1 @5.0] [MQTT-2.3.1-7] [MQTT-2.2.1-6] [MQTT-3.9.3-2]
+// [MQTT-3.9.3-1 @5.0] [MQTT-2.3.1-7] [MQTT-2.2.1-6] [MQTT-3.9.3-2 @5.0]
 #[test]
 fn several_filters_get_their_codes_in_one_suback() {
     for version in ALL {

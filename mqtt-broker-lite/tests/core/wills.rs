@@ -31,7 +31,7 @@ fn with_will<'a>(connect: Connect<'a>, block: &'a [u8]) -> Connect<'a> {
     Connect { will: Some(will(block)), keep_alive: 10, ..connect }
 }
 
-// [MQTT-3.1.2-8 @3.1.1] [MQTT-3.1.2-8 @5.0] [MQTT-3.1.2-10 @3.1.1] [MQTT-3.1.2-10 @5.0] [MQTT-3.1.2-12]
+// [MQTT-3.1.2-8 @3.1.1] [MQTT-3.1.2-8 @5.0] [MQTT-3.1.2-10 @3.1.1] [MQTT-3.1.2-10 @5.0] [MQTT-3.1.2-12 @3.1.1]
 // [MQTT-3.14.4-3 @3.1.1] [MQTT-3.14.4-3 @5.0] [MQTT-3.1.2-7 @5.0] [MQTT-4.8.0-1]
 #[test]
 fn the_end_of_the_connection_decides_about_the_will() {
@@ -141,7 +141,7 @@ fn a_will_waits_for_its_delay_or_the_end_of_the_session() {
     world.expect(watcher, PUBLISHED);
 }
 
-// [MQTT-3.1.2-16] [MQTT-3.1.2-17 @3.1.1] [MQTT-3.1.2-14 @5.0] [MQTT-3.1.2-15 @5.0]
+// [MQTT-3.1.2-16 @3.1.1] [MQTT-3.1.2-17 @3.1.1] [MQTT-3.1.2-14 @5.0] [MQTT-3.1.2-15 @5.0]
 #[test]
 fn a_will_is_retained_if_it_says_so() {
     for version in ALL {
@@ -161,7 +161,7 @@ fn a_will_is_retained_if_it_says_so() {
     }
 }
 
-// [U5-3.1.3-2] [MQTT-3.1.3-10]
+// [U5-3.1.3-2] [MQTT-3.1.3-10 @5.0]
 #[test]
 fn the_properties_of_a_will_are_published_with_it() {
     let (mut world, watcher) = watched();

@@ -7,7 +7,7 @@ use mqtt_broker_lite::core::{
 };
 use mqtt_broker_lite::store::{Memory, Parts};
 use mqtt_packet::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One end of a connection.
 #[derive(Default)]
@@ -33,6 +33,7 @@ pub struct World {
     unsynced: Vec<(Cause, Vec<Change>)>,
     pub disk_is_slow: bool,
     pub questions: Vec<(Token, Question)>,
+    paused: BTreeSet<ConnId>,
 }
 
 /// A client's end.
@@ -66,6 +67,7 @@ impl World {
             unsynced: Vec::new(),
             disk_is_slow: false,
             questions: Vec::new(),
+            paused: BTreeSet::new(),
         }
     }
 
@@ -93,6 +95,8 @@ impl World {
                 }
                 Output::Write(cause, part, changes) => self.write(cause, part, changes),
                 Output::Ask(token, question) => self.questions.push((token, question)),
+                Output::Pause(id) => assert!(self.paused.insert(id), "paused twice"),
+                Output::Resume(id) => assert!(self.paused.remove(&id), "was not paused"),
                 Output::WakeAt(at) => self.wake_at = Some(at),
             }
         }
@@ -335,6 +339,11 @@ impl World {
         let received = self.received(client);
         assert_eq!(received, lines);
         closed.expect("it is still open")
+    }
+
+    /// Whether the shell was told not to read from it.
+    pub fn is_paused(&self, client: Client) -> bool {
+        self.paused.contains(&client.0)
     }
 
     pub fn is_open(&self, client: Client) -> bool {

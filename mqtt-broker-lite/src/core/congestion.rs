@@ -1,0 +1,113 @@
+//! A reader that is slower than its writers slows them down, for a moment, before anything is dropped.
+//!
+//! First acknowledgements are withheld, so that a publisher of QoS 1 and 2 stops by itself. A publisher of QoS 0 is not
+//! read for a while, but only if nothing is in flight towards it: two clients that publish to each other would wait for
+//! each other for ever. Nobody waits longer than a second; then the bounds of the queue decide.
+
+use super::held::Then;
+use super::shard::{Shard, Stage};
+use super::timers::Timer;
+use super::{Cause, Output};
+use mqtt_packet::QoS;
+
+/// How long publishers wait for a slow reader, in milliseconds.
+const PATIENCE: u64 = 1000;
+
+impl Shard {
+    /// A message had to wait for this session. If too many do, whoever sent it waits, too.
+    pub(super) fn note_congestion(&mut self, key: usize) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let is_congested = session.outbound.queue_bytes() > self.settings.slow_queue_bytes;
+        if !is_congested || session.connection.is_none() || session.is_given_up {
+            return;
+        }
+        let room = session.waits_for_room.unwrap_or_else(|| {
+            let room = self.journal.begin_wait();
+            self.timers.start(self.now.mono.saturating_add(PATIENCE), Timer::Room(session.number));
+            room
+        });
+        session.waits_for_room = Some(room);
+        if self.congested.last() != Some(&room) {
+            self.congested.push(room);
+        }
+    }
+
+    /// The message of this turn met slow readers: its publisher waits for them.
+    pub(super) fn slow_down(&mut self, key: usize, qos: QoS) {
+        let rooms = std::mem::take(&mut self.congested);
+        if rooms.is_empty() {
+            return;
+        }
+        if qos > QoS::AtMostOnce {
+            for room in rooms {
+                self.reply(key, Some(room), Then::Nothing, |_, _| Ok(()));
+            }
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(connection) = session.connection.as_deref_mut() else {
+            return;
+        };
+        let is_free =
+            session.outbound.in_flight.is_empty() && connection.unsent == 0 && connection.out.is_empty();
+        // What was read before goes on coming for a moment.
+        if is_free
+            && !connection.is_paused
+            && let Some(&room) = rooms.first()
+        {
+            connection.is_paused = true;
+            self.paused.entry(room).or_default().push(connection.id);
+            self.outputs.push_back(Output::Pause(connection.id));
+        }
+    }
+
+    /// A session took some of what waited for it, or is gone.
+    pub(super) fn relieve(&mut self, key: usize) {
+        let half = self.settings.slow_queue_bytes.wrapping_shr(1);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let is_relieved = session.connection.is_none() || session.outbound.queue_bytes() <= half;
+        if !is_relieved {
+            return;
+        }
+        session.is_given_up = false;
+        if let Some(room) = session.waits_for_room.take() {
+            self.end_wait(room);
+        }
+    }
+
+    /// It took too long.
+    pub(super) fn on_room_timeout(&mut self, number: super::SessionNumber) {
+        let session = self.by_number.get(&number).and_then(|&key| self.sessions.get_mut(key));
+        let Some(session) = session else {
+            return;
+        };
+        if let Some(room) = session.waits_for_room.take() {
+            session.is_given_up = true;
+            self.end_wait(room);
+        }
+    }
+
+    pub(super) fn end_wait(&mut self, room: Cause) {
+        self.on_synced(room);
+    }
+
+    /// Reads again from those who waited for this.
+    pub(super) fn resume_reading(&mut self, room: Cause) {
+        for id in self.paused.remove(&room).unwrap_or_default() {
+            let Some(Stage::Online(key)) = self.connections.get(&id) else {
+                continue;
+            };
+            let key = *key;
+            if let Some(connection) = self.connection(key) {
+                connection.is_paused = false;
+                self.outputs.push_back(Output::Resume(id));
+            }
+        }
+    }
+}

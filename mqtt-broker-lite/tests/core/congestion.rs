@@ -1,0 +1,130 @@
+//! Readers that are slower than their writers: who waits, for how long, and what is dropped.
+
+use crate::world::*;
+use mqtt_broker_lite::core::Settings;
+use mqtt_packet::AckKind::PubAck;
+use mqtt_packet::Version::{V3_1_1, V5};
+use mqtt_packet::*;
+
+fn tight() -> World {
+    World::with(Settings {
+        window: 1000,
+        slow_queue_bytes: 10_000,
+        max_queue_bytes: 50_000,
+        ..Settings::default()
+    })
+}
+
+/// A subscriber that does not read, and its queue filled until its writers have to wait.
+fn stalled(world: &mut World, publisher: Client) -> (Client, u16) {
+    let reader = world.client(V5, "reader");
+    world.subscribe(reader, "t", 1);
+    world.stall(reader);
+    for id in 1..1000 {
+        world.publish(publisher, "t", 1, id, &"x".repeat(200));
+        if world.received(publisher).is_empty() {
+            return (reader, id);
+        }
+    }
+    panic!("nobody waits");
+}
+
+#[test]
+fn acknowledgements_are_withheld_until_the_reader_has_read() {
+    let mut world = tight();
+    let publisher = world.client(V3_1_1, "p");
+    let (reader, first) = stalled(&mut world, publisher);
+    world.publish(publisher, "t", 1, first + 1, "x");
+    world.send(publisher, Packet::PingReq(PingReq));
+    world.expect(publisher, &["PINGRESP"]);
+    // Others are not concerned.
+    let other = world.client(V5, "other");
+    world.publish(other, "u", 1, 1, "x");
+    world.expect(other, &["PUBACK id 1 0x10 No matching subscribers"]);
+    world.unstall(reader);
+    let expected = [format!("PUBACK id {first}"), format!("PUBACK id {}", first + 1)];
+    assert_eq!(world.received(publisher), expected);
+}
+
+#[test]
+fn acknowledgements_are_withheld_for_a_second_at_most() {
+    let mut world = tight();
+    let publisher = world.client(V5, "p");
+    let (_, first) = stalled(&mut world, publisher);
+    world.pass(999);
+    world.expect(publisher, &[]);
+    world.pass(1);
+    assert_eq!(world.received(publisher), [format!("PUBACK id {first}")]);
+    // It was waited for in vain, so nobody waits for it again.
+    world.publish(publisher, "t", 1, first + 1, "x");
+    assert_eq!(world.received(publisher).len(), 1);
+}
+
+#[test]
+fn acknowledgements_are_released_when_the_reader_goes() {
+    let mut world = tight();
+    let publisher = world.client(V5, "p");
+    let (reader, first) = stalled(&mut world, publisher);
+    world.cut(reader);
+    assert_eq!(world.received(publisher), [format!("PUBACK id {first}")]);
+}
+
+#[test]
+fn a_flood_of_qos_0_is_not_read_for_a_while() {
+    let mut world = tight();
+    let publisher = world.client(V5, "p");
+    let reader = world.client(V5, "reader");
+    world.subscribe(reader, "t", 0);
+    world.stall(reader);
+    let mut sent = 0;
+    while !world.is_paused(publisher) {
+        world.publish(publisher, "t", 0, 0, &format!("{sent:0200}"));
+        sent += 1;
+        assert!(sent < 1000);
+    }
+    world.unstall(reader);
+    assert!(!world.is_paused(publisher));
+    assert_eq!(world.received(reader).len(), sent, "something was dropped");
+}
+
+#[test]
+fn a_client_with_something_in_flight_towards_it_is_always_read() {
+    let mut world = tight();
+    let client = world.client(V5, "p");
+    world.subscribe(client, "own", 1);
+    world.publish(client, "own", 1, 1, "x");
+    let reader = world.client(V5, "reader");
+    world.subscribe(reader, "t", 0);
+    world.stall(reader);
+    for _ in 0..200 {
+        world.publish(client, "t", 0, 0, &"x".repeat(200));
+    }
+    assert!(!world.is_paused(client));
+    world.ack(client, PubAck, 1);
+    world.publish(client, "t", 0, 0, "x");
+    assert!(world.is_paused(client));
+    world.pass(1000);
+    assert!(!world.is_paused(client));
+}
+
+#[test]
+fn a_slow_reader_costs_a_bounded_amount_and_qos_0_is_dropped_first() {
+    let mut world = tight();
+    let publisher = world.client(V5, "p");
+    let reader = world.client(V5, "reader");
+    world.subscribe(reader, "t", 1);
+    world.stall(reader);
+    for round in 0..400 {
+        world.publish(publisher, "t", 0, 0, &format!("zero {round:0200}"));
+        world.pass(1);
+    }
+    for id in 1..=50 {
+        world.publish(publisher, "t", 1, id, &format!("one {id:0200}"));
+        world.pass(1000);
+    }
+    world.unstall(reader);
+    let lines = world.received(reader);
+    let ones = lines.iter().filter(|line| line.contains("\"one")).count();
+    assert_eq!(ones, 50, "QoS 0 makes room");
+    assert!(lines.len() < 250, "{} messages of at least 200 bytes", lines.len());
+}
