@@ -35,6 +35,9 @@ const DEVICE_RUST: Version = Version::new(1, 85, 0);
 const UNDECLARED: &[(&str, &str)] = &[
     ("bitflags 1.3", "of defmt; written for Rust 1.46"),
     ("defmt-macros 1.2", "goes with defmt, which declares 1.81"),
+    ("getrandom 0.2", "of ring, for TLS; written for Rust 1.36"),
+    ("subtle 2.6", "of rustls, for TLS; written for Rust 1.41"),
+    ("untrusted 0.9", "of rustls, for TLS; no dependency, edition 2018"),
 ];
 
 struct Graph {
