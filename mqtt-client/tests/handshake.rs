@@ -55,7 +55,7 @@ fn connect_says_what_the_options_say() {
     );
 }
 
-// [MQTT-3.1.3-7]
+// [MQTT-3.1.3-7 @3.1.1]
 #[test]
 fn an_empty_client_identifier_needs_a_clean_session() {
     let nobody = ConnectOptions::new(Utf8Str::new("").unwrap());
@@ -198,6 +198,11 @@ fn a_session_that_is_unknown_here_is_not_taken_over() {
     assert_eq!(error, ProtocolError::UnknownSession);
     assert_eq!(error.rule(Version::V5), "MQTT-3.2.2-4");
     peer.sends("E0 01 82");
+    // The next connection gets rid of it.
+    peer.close();
+    peer.engine.connect(peer.now, &lasting()).unwrap();
+    assert_eq!(peer.transmitted()[9], 0x02, "a clean start");
+    peer.accept(false, "");
     // Unless the application says that it knows.
     let settings = Settings { assume_session: true, ..Settings::new(Version::V5) };
     let mut peer = Peer::new(memory(4), settings);

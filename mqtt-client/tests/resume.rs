@@ -92,7 +92,7 @@ fn what_never_left_is_sent_without_dup() {
         peer.publish(b"1", QoS::AtLeastOnce);
         peer.publish(b"2", QoS::AtLeastOnce);
         // All of the first, and not a byte of the second.
-        let first = packets(&peer.engine.transmit().to_vec())[0].len();
+        let first = packets(peer.engine.transmit())[0].len();
         peer.engine.transmitted(peer.now, first);
         peer.resume("");
         peer.sends_types(&[0x3A, 0x32]);

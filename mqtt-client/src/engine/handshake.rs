@@ -19,6 +19,9 @@ const OWN_LEN: usize = 16;
 impl Engine<'_> {
     /// Queues CONNECT, the first packet on a new transport [MQTT-3.1.0-1]. The framer is to be reset before.
     ///
+    /// After a connection that ended with [`ProtocolError::UnknownSession`] it is a clean start whatever the options
+    /// say: the server would resume the same unknown session for ever else.
+    ///
     /// # Errors
     /// [`RequestError::AlreadyConnected`], [`RequestError::NoRoom`] where CONNECT is larger than the transmit memory,
     /// [`RequestError::Encode`].
@@ -35,8 +38,9 @@ impl Engine<'_> {
         } else {
             Properties::EMPTY
         };
+        let clean_start = options.clean_start || self.must_start_clean;
         let connect = Connect {
-            clean_start: options.clean_start,
+            clean_start,
             keep_alive: options.keep_alive,
             properties,
             will: options.will,
@@ -46,7 +50,7 @@ impl Engine<'_> {
         };
         self.out.append(0, |out| connect.encode(version, out))?;
         self.phase = Phase::Connecting;
-        self.clean_start = options.clean_start;
+        self.clean_start = clean_start;
         self.limits = Limits::new(options.keep_alive, connect.session_expiry_interval());
         if is_v5(version) {
             self.method = method(&options.properties);
@@ -109,12 +113,15 @@ impl Engine<'_> {
         if resumed {
             let unknown = !self.has_session && !self.settings.assume_session;
             if self.clean_start || unknown && is_v5(self.settings.version) {
+                self.must_start_clean = true;
                 return Err(ProtocolError::UnknownSession); // [MQTT-3.2.2-4]
             }
         } else {
             self.end_session(); // [MQTT-3.2.2-5]
         }
         self.has_session = true;
+        self.session_ends = self.limits.session_expiry_interval == 0;
+        self.must_start_clean = false;
         self.phase = Phase::Connected;
         self.unacknowledged = 0;
         self.inflight.pending = 0;

@@ -176,8 +176,13 @@ impl Engine<'_> {
 
     fn arrival(&self, delivery: Delivery) -> Arrival {
         let known = delivery.id().and_then(|id| self.inbox.find(id));
-        let slot = known.and_then(|at| self.inbox.slots().get(at));
-        Receiving::arrived(slot.map(ReceivedSlot::stage), delivery.qos())
+        let stage = known.and_then(|at| self.inbox.slots().get(at)).map(ReceivedSlot::stage);
+        match (stage, delivery.qos()) {
+            // A server that uses the identifier of a QoS 2 message again is done with that message. It is when its
+            // new session began with a CONNACK that never came here; to insist would end every connection.
+            (Some(Receiving::AwaitPubRel), QoS::AtLeastOnce) => Arrival::Deliver,
+            (stage, qos) => Receiving::arrived(stage, qos),
+        }
     }
 
     /// Takes over a message that is here whole, and sees to its acknowledgement.
@@ -186,7 +191,7 @@ impl Engine<'_> {
             return Ok(Taken::Deliver(None));
         };
         match self.arrival(delivery) {
-            Arrival::Deliver => {}
+            Arrival::Deliver => self.forget(id),
             Arrival::Wait => return Ok(Taken::Repeat),
             Arrival::Again => {
                 let known = self.inbox.find(id);
@@ -222,6 +227,21 @@ impl Engine<'_> {
             return Err(ProtocolError::NoMemory); // [MQTT-4.8.0-2]
         }
         Ok(Taken::Deliver(manual.then_some(Receipt { delivery, connection: self.connection })))
+    }
+
+    /// Nothing is known about this identifier any more.
+    fn forget(&mut self, id: PacketId) {
+        if self.inbox.find(id).is_none() {
+            return;
+        }
+        let durable = self.settings.durable;
+        self.inbox.retain(|slot| {
+            let other = slot.id != id.get();
+            if !other {
+                slot.owed = Owed::StoreForget;
+            }
+            other || durable
+        });
     }
 
     /// What an accepted message of QoS 2 is owed.

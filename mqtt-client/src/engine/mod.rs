@@ -107,7 +107,11 @@ pub struct Engine<'b> {
     phase: Phase,
     /// Whether there is a session that the server may resume.
     has_session: bool,
+    /// Whether it ends with the connection.
+    session_ends: bool,
     clean_start: bool,
+    /// Whether the server has a session that is unknown here.
+    must_start_clean: bool,
     /// Whether CONNECT asked for no Reason Strings and User Properties.
     no_problem_information: bool,
 }
@@ -132,7 +136,9 @@ impl<'b> Engine<'b> {
             connection: 0,
             phase: Phase::Disconnected,
             has_session: false,
+            session_ends: false,
             clean_start: true,
+            must_start_clean: false,
             no_problem_information: false,
         }
     }
@@ -335,7 +341,7 @@ impl<'b> Engine<'b> {
             }
             !matches!(slot.owed, Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp)
         });
-        if self.has_session && self.limits.session_expiry_interval == 0 {
+        if core::mem::take(&mut self.session_ends) {
             self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
         }
         if is_v5(self.settings.version) {

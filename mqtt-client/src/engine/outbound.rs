@@ -236,6 +236,7 @@ impl Engine<'_> {
                     return Err(RequestError::SessionExpiry); // [MQTT-3.14.2-1 of 5.0]
                 }
                 self.limits.session_expiry_interval = interval;
+                self.session_ends = interval == 0;
             }
             self.check_size(disconnect.encoded_len(version))?;
         } else {
