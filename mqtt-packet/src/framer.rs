@@ -5,9 +5,10 @@
 //! soon as its length is known, before a byte of its body is kept.
 
 use crate::{DecodeError, FixedHeader, Frame, PacketType, Publish, PublishHead, Version};
+use core::fmt;
 
 /// What comes out of a [`Framer`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Piece<'a> {
     /// A whole packet.
     Packet(Frame<'a>),
@@ -39,7 +40,6 @@ pub enum Piece<'a> {
 /// assert_eq!(frame.packet_type(), PacketType::PingResp);
 /// assert!(!framer.ready().unwrap());
 /// ```
-#[derive(Debug)]
 pub struct Framer<'b> {
     buffer: &'b mut [u8],
     /// Where what was read and not handed out starts and ends.
@@ -233,5 +233,30 @@ impl<'b> Framer<'b> {
         }
         self.start = 0;
         self.end = len;
+    }
+}
+
+/// Payloads are shown by their length.
+impl fmt::Debug for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packet(frame) => f.debug_tuple("Packet").field(frame).finish(),
+            Self::PublishStart(head) => f.debug_tuple("PublishStart").field(head).finish(),
+            Self::Chunk { bytes, last } => {
+                f.debug_struct("Chunk").field("len", &bytes.len()).field("last", last).finish()
+            }
+        }
+    }
+}
+
+/// How much there is; nothing of what was read.
+impl fmt::Debug for Framer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Framer")
+            .field("version", &self.version)
+            .field("capacity", &self.capacity())
+            .field("unread", &self.unread().len())
+            .field("payload_left", &self.payload_left)
+            .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use crate::reader::Reader;
 use crate::varint::{self, VarInt};
 use crate::{DecodeError, Version};
+use core::fmt;
 
 /// The fifteen control packets; the number of each is its type on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,7 +133,7 @@ impl FixedHeader {
 /// One packet cut off the stream and not yet looked into: its header and its body.
 // In this order, an error that takes the place of a frame covers bytes of the frame and not a part of its pointer,
 // which would be taken apart and joined again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Frame<'a> {
     first: u8,
@@ -245,6 +246,13 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) const fn is_strict(&self) -> bool {
         self.strict
+    }
+}
+
+/// What it is and how long; nothing of its content, which may be a password.
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {} bytes", self.packet_type(), self.len())
     }
 }
 

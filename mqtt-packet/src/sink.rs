@@ -1,6 +1,7 @@
 //! Where packets are written to.
 
 use crate::{EncodeError, MAX_REMAINING_LENGTH, varint};
+use core::fmt;
 
 /// Memory that takes encoded packets.
 ///
@@ -22,7 +23,6 @@ pub trait Sink {
 /// PingReq.encode(Version::V3_1_1, &mut out).unwrap();
 /// assert_eq!(out.written(), [0xC0, 0x00]);
 /// ```
-#[derive(Debug)]
 pub struct SliceSink<'b> {
     buffer: &'b mut [u8],
     len: usize,
@@ -57,6 +57,13 @@ impl<'b> SliceSink<'b> {
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+/// How much was written; nothing of what.
+impl fmt::Debug for SliceSink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SliceSink").field("len", &self.len).field("capacity", &self.buffer.len()).finish()
     }
 }
 

@@ -4,6 +4,7 @@ use super::table::with_property_names;
 use super::{Properties, Property, PropertyId, PropertyPlace};
 use crate::sink::{Writer, check_binary};
 use crate::{DecodeError, EncodeError, Sink, SliceSink, varint};
+use core::fmt;
 
 /// Builds a block of properties in lent memory.
 ///
@@ -17,7 +18,6 @@ use crate::{DecodeError, EncodeError, Sink, SliceSink, varint};
 /// let publish = Publish { properties: writer.finish(), ..Publish::new(topic, b"running") };
 /// assert_eq!(publish.properties.message_expiry_interval(), Some(60));
 /// ```
-#[derive(Debug)]
 pub struct PropertyWriter<'b> {
     place: PropertyPlace,
     buffer: &'b mut [u8],
@@ -57,6 +57,16 @@ impl<'b> PropertyWriter<'b> {
     /// The block.
     pub fn finish(self) -> Properties<'b> {
         Properties { head: self.buffer.get(..self.len).unwrap_or_default(), tail: &[], present: self.present }
+    }
+}
+
+/// How much was written; nothing of what, which may be Authentication Data.
+impl fmt::Debug for PropertyWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PropertyWriter")
+            .field("place", &self.place)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
