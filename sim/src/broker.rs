@@ -1,0 +1,456 @@
+//! The broker: our shards, unmodified, in a process that can crash, with a disk that loses what was not synced.
+
+use crate::disk::Disk;
+use crate::plan::BrokerPlan;
+use crate::scene::{Event, Scene, client_name};
+use crate::wire::{Arrival, ConnIndex, Direction};
+use mqtt_broker_lite::core::{
+    Access, Client, CloseReason, ConnId, Credentials, Decision, Input, Now, Output, Policy, Settings, Shard,
+    ShardId, Token, Verdict, Wire,
+};
+use mqtt_packet::{Connect, Disconnect, Frame, Packet, PacketType, Publish, ReasonCode, Version};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Lets everybody in, after having asked somebody if the plan says so.
+struct Doorman {
+    asks: bool,
+}
+
+impl Policy for Doorman {
+    fn authenticate(&mut self, _: &Credentials) -> Verdict {
+        if self.asks { Verdict::Ask } else { Verdict::Allow }
+    }
+
+    fn authorize(&mut self, _: &Client, _: Access, _: &str) -> bool {
+        true
+    }
+
+    fn restricts(&self, _: Access) -> bool {
+        false
+    }
+}
+
+/// What the process keeps of a connection.
+#[derive(Debug)]
+struct Peer {
+    version: Version,
+    /// Bytes that are no whole packet yet.
+    received: Vec<u8>,
+    /// Bytes that the pipe did not take yet.
+    waiting: VecDeque<u8>,
+    /// Topics that the client gave an alias to.
+    aliases: BTreeMap<u16, String>,
+    last_packet: u64,
+    keep_alive: u16,
+    /// CONNACK was sent.
+    is_connected: bool,
+    /// DISCONNECT came and wants no will.
+    left_in_order: bool,
+    /// The shard wants nothing to be read from it for now.
+    is_paused: bool,
+    /// Everything was said: it is closed once all is written.
+    is_closing: bool,
+}
+
+/// The broker.
+pub struct Broker {
+    plan: BrokerPlan,
+    seed: u64,
+    shard: Option<Shard>,
+    disk: Disk,
+    peers: BTreeMap<ConnIndex, Peer>,
+    life: u32,
+    /// Wills that are kept back: when they are due.
+    wills: BTreeMap<usize, (u64, usize)>,
+    /// When its process started; its monotonic clock begins there.
+    started: u64,
+    wake_at: Option<u64>,
+}
+
+impl Broker {
+    /// A broker that runs.
+    pub fn new(plan: BrokerPlan, seed: u64) -> Self {
+        let mut broker = Self {
+            plan,
+            seed,
+            shard: None,
+            disk: Disk::default(),
+            peers: BTreeMap::new(),
+            life: 0,
+            wills: BTreeMap::new(),
+            started: 0,
+            wake_at: None,
+        };
+        broker.shard = Some(broker.new_shard());
+        broker
+    }
+
+    fn new_shard(&self) -> Shard {
+        let settings = Settings {
+            shard: ShardId(0),
+            durable: self.plan.durable,
+            seed: self.seed,
+            receive_maximum: self.plan.receive_maximum,
+            max_inflight: self.plan.max_inflight,
+            window: self.plan.window,
+            outgoing_aliases: self.plan.outgoing_aliases,
+            ..Settings::default()
+        };
+        Shard::new(settings, Box::new(Doorman { asks: self.plan.asks }))
+    }
+
+    /// Whether everything that was said is written, and everything that was written is safe.
+    pub fn is_at_rest(&self) -> bool {
+        self.shard.is_some() && self.disk.is_idle() && self.peers.values().all(|peer| peer.waiting.is_empty())
+    }
+
+    /// What is on its disk and should not be, now that nothing is to be done.
+    pub fn remains(&self) -> Vec<String> {
+        self.disk.remains()
+    }
+
+    fn time(&self, scene: &Scene) -> Now {
+        Now { mono: scene.now - self.started, wall: scene.wall() }
+    }
+
+    /// Something happens to the shard; then what it says is done.
+    fn handle(&mut self, input: Input<'_>, scene: &mut Scene) {
+        let now = self.time(scene);
+        let Some(shard) = &mut self.shard else {
+            return;
+        };
+        shard.handle(now, input);
+        self.obey(scene);
+    }
+
+    /// Does what the shard says.
+    fn obey(&mut self, scene: &mut Scene) {
+        let mut touched = Vec::new();
+        while let Some(output) = self.shard.as_mut().and_then(Shard::poll) {
+            match output {
+                Output::Send(id, wire) => {
+                    self.say(id, &wire, scene);
+                    touched.push(id.0 as usize);
+                    if let Some(shard) = &mut self.shard {
+                        shard.reuse(wire);
+                    }
+                }
+                Output::Close(id, reason) => {
+                    self.end(id, reason, scene);
+                    touched.push(id.0 as usize);
+                }
+                Output::Write(cause, part, changes) => self.disk.write(cause, part, changes),
+                Output::Ask(token, _) => {
+                    let delay = scene.rng.delay(1000);
+                    scene.after(delay, Event::Answer(0, token, self.life));
+                }
+                Output::Pause(id) => self.pause(id, true, scene),
+                Output::Resume(id) => self.pause(id, false, scene),
+                Output::WakeAt(mono) => {
+                    let at = (self.started + mono).max(scene.now);
+                    self.wake_at = Some(at);
+                    scene.after(at - scene.now, Event::BrokerWake(0, self.life));
+                }
+            }
+        }
+        if self.disk.wants_sync() {
+            self.disk.begin();
+            let delay = scene.rng.delay(self.plan.sync);
+            scene.after(delay, Event::DiskSynced(self.life));
+        }
+        for index in touched {
+            self.flush(index, scene);
+        }
+    }
+
+    /// A client opens a connection.
+    pub fn open(&mut self, index: ConnIndex, scene: &mut Scene) {
+        let connection = &mut scene.connections[index];
+        if connection.is_cut || !connection.client_has_it {
+            return;
+        }
+        if self.shard.is_none() {
+            scene.after(0, Event::ClientLost(index));
+            return;
+        }
+        connection.broker_has_it = true;
+        self.peers.insert(
+            index,
+            Peer {
+                version: Version::V3_1_1,
+                received: Vec::new(),
+                waiting: VecDeque::new(),
+                aliases: BTreeMap::new(),
+                last_packet: scene.now,
+                keep_alive: 0,
+                is_connected: false,
+                left_in_order: false,
+                is_paused: false,
+                is_closing: false,
+            },
+        );
+        let entropy = u128::from(scene.rng.draw()).to_be_bytes();
+        self.handle(Input::Opened(ConnId(index as u64), entropy), scene);
+        scene.carry(index, Direction::Up);
+    }
+
+    /// Something comes out of the pipe from a client.
+    pub fn arrive(&mut self, index: ConnIndex, scene: &mut Scene) {
+        if self.peers.get(&index).is_none_or(|peer| peer.is_paused) {
+            // It stays in the pipe.
+            scene.connections[index].up.scheduled = false;
+            return;
+        }
+        match scene.read(index, Direction::Up) {
+            Arrival::Bytes(bytes) => self.receive(index, &bytes, scene),
+            Arrival::End => self.lost(index, scene),
+            Arrival::Nothing => {}
+        }
+    }
+
+    fn receive(&mut self, index: ConnIndex, bytes: &[u8], scene: &mut Scene) {
+        let Some(peer) = self.peers.get_mut(&index).filter(|peer| !peer.is_closing) else {
+            return;
+        };
+        peer.received.extend(bytes);
+        let received = std::mem::take(&mut peer.received);
+        let mut rest = &received[..];
+        loop {
+            match Frame::split(rest) {
+                Ok(Some((frame, behind))) => {
+                    rest = behind;
+                    self.observe(index, frame, scene);
+                    self.handle(Input::Frame(ConnId(index as u64), frame), scene);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.handle(Input::Broken(ConnId(index as u64), error), scene);
+                    rest = &[];
+                    break;
+                }
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&index) {
+            peer.received = rest.to_vec();
+        }
+    }
+
+    /// Shows the oracle what comes to the broker.
+    fn observe(&mut self, index: ConnIndex, frame: Frame<'_>, scene: &mut Scene) {
+        let Some(peer) = self.peers.get_mut(&index).filter(|peer| !peer.is_closing) else {
+            return;
+        };
+        let client = scene.connections[index].client;
+        scene.note_packet(|| format!("{} -> broker", client_name(client)), frame, peer.version);
+        peer.last_packet = scene.now;
+        match frame.packet_type() {
+            PacketType::Connect => {
+                if let Ok(connect) = Connect::decode(frame) {
+                    peer.version = connect.version;
+                    peer.keep_alive = connect.keep_alive;
+                }
+            }
+            PacketType::Publish => {
+                let Ok(publish) = Publish::decode(frame, peer.version) else {
+                    return;
+                };
+                let alias = publish.properties.topic_alias();
+                let topic = match alias.filter(|_| publish.topic.is_empty()) {
+                    Some(alias) => peer.aliases.get(&alias).cloned().unwrap_or_default(),
+                    None => publish.topic.as_str().to_owned(),
+                };
+                if let Some(alias) = alias {
+                    peer.aliases.insert(alias, topic.clone());
+                }
+                scene.oracle.arrived(scene.now, scene.wall(), &topic, publish.payload, publish.retain);
+            }
+            PacketType::Disconnect => {
+                let disconnect = Disconnect::decode(frame, peer.version);
+                peer.left_in_order =
+                    disconnect.is_ok_and(|disconnect| disconnect.reason_code == ReasonCode::SUCCESS);
+            }
+            _ => {}
+        }
+    }
+
+    fn pause(&mut self, id: ConnId, is_paused: bool, scene: &mut Scene) {
+        let index = id.0 as usize;
+        if let Some(peer) = self.peers.get_mut(&index) {
+            peer.is_paused = is_paused;
+            scene.carry(index, Direction::Up);
+        }
+    }
+
+    /// The shard sends.
+    fn say(&mut self, id: ConnId, wire: &Wire, scene: &mut Scene) {
+        let index = id.0 as usize;
+        let Some(peer) = self.peers.get_mut(&index) else {
+            return;
+        };
+        let bytes = wire.to_vec();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let Ok(Some((frame, behind))) = Frame::split(rest) else {
+                scene.oracle.broken(scene.now, "the broker says whole packets", || format!("{rest:02X?}"));
+                return;
+            };
+            rest = behind;
+            match Packet::decode(frame, peer.version) {
+                Ok(Packet::Publish(publish)) if !publish.delivery.dup() => {
+                    scene.oracle.sent(scene.now, scene.wall(), publish.payload);
+                }
+                Ok(Packet::ConnAck(connack)) => {
+                    peer.is_connected = connack.reason_code == ReasonCode::SUCCESS;
+                    match self.wills.remove(&scene.connections[index].client) {
+                        // [MQTT-3.1.3-9]
+                        Some((_, will)) if connack.session_present => {
+                            scene.oracle.will_cancelled(scene.now, will);
+                        }
+                        Some((_, will)) => scene.oracle.will_due(scene.now, will),
+                        None => {}
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    scene.oracle.broken(scene.now, "the broker keeps to the protocol", || error.to_string());
+                }
+            }
+        }
+        peer.waiting.extend(bytes);
+    }
+
+    /// Writes what waits, and tells the shard how much went.
+    pub fn flush(&mut self, index: ConnIndex, scene: &mut Scene) {
+        let Some(peer) = self.peers.get_mut(&index) else {
+            return;
+        };
+        let n = scene.write(index, Direction::Down, peer.waiting.make_contiguous());
+        peer.waiting.drain(..n);
+        if peer.is_closing {
+            if peer.waiting.is_empty() {
+                self.peers.remove(&index);
+                scene.close(index, Direction::Down);
+            }
+        } else if n > 0 {
+            self.handle(Input::Sent(ConnId(index as u64), n), scene);
+        }
+    }
+
+    /// The shard closes a connection.
+    fn end(&mut self, id: ConnId, reason: CloseReason, scene: &mut Scene) {
+        let index = id.0 as usize;
+        let Some(peer) = self.peers.get_mut(&index) else {
+            return;
+        };
+        peer.is_closing = true;
+        let client = scene.connections[index].client;
+        scene.note(|| format!("broker: closes the connection of {}: {reason}", client_name(client)));
+        let silent = scene.now - peer.last_packet;
+        match reason {
+            CloseReason::Disconnected | CloseReason::ConnectTimeout | CloseReason::ShuttingDown => {}
+            CloseReason::TakenOver => scene.oracle.figures.takeovers += 1,
+            CloseReason::KeepAlive if silent >= u64::from(peer.keep_alive) * 1500 => {}
+            _ => scene.oracle.broken(scene.now, "a client that keeps to the protocol is kept", || {
+                format!("{}: {reason} ({:?})", client_name(client), reason.statement())
+            }),
+        }
+        self.gone(index, reason == CloseReason::TakenOver, scene);
+        scene.connections[index].broker_has_it = false;
+    }
+
+    /// Tells the oracle that the broker has a connection no more.
+    fn gone(&mut self, index: ConnIndex, is_taken_over: bool, scene: &mut Scene) {
+        let Some(peer) = self.peers.get(&index) else {
+            return;
+        };
+        let client = scene.connections[index].client;
+        if !is_taken_over {
+            scene.oracle.sessions.lost(scene.now, client, index);
+            scene.oracle.sessions.given_up(scene.now, client, index);
+        }
+        match scene.connections[index].will {
+            Some((will, _)) if peer.left_in_order => scene.oracle.will_cancelled(scene.now, will),
+            Some((will, 0)) if peer.is_connected => scene.oracle.will_due(scene.now, will),
+            Some((will, delay)) if peer.is_connected => {
+                self.wills.insert(client, (scene.now + delay, will));
+            }
+            _ => {}
+        }
+    }
+
+    /// A connection is gone.
+    pub fn lost(&mut self, index: ConnIndex, scene: &mut Scene) {
+        let Some(peer) = self.peers.get(&index) else {
+            return;
+        };
+        if !peer.is_closing {
+            let client = scene.connections[index].client;
+            scene.note(|| format!("broker: notices that the connection of {} is gone", client_name(client)));
+            self.gone(index, false, scene);
+            self.handle(Input::Closed(ConnId(index as u64)), scene);
+        }
+        self.peers.remove(&index);
+        scene.close(index, Direction::Down);
+    }
+
+    /// A deadline of the shard has come.
+    pub fn wake(&mut self, life: u32, scene: &mut Scene) {
+        if life == self.life && self.wake_at == Some(scene.now) {
+            self.wake_at = None;
+            self.handle(Input::Timeout, scene);
+            for (_, (_, will)) in self.wills.extract_if(.., |_, (due, _)| *due <= scene.now) {
+                scene.oracle.will_due(scene.now, will);
+            }
+        }
+    }
+
+    /// The disk has synced; the shard hears of it a little later.
+    pub fn disk_synced(&mut self, life: u32, scene: &mut Scene) {
+        if life != self.life {
+            return;
+        }
+        for cause in self.disk.finish() {
+            self.handle(Input::Synced(cause), scene);
+        }
+        if self.disk.wants_sync() {
+            self.disk.begin();
+            let delay = scene.rng.delay(self.plan.sync);
+            scene.after(delay, Event::DiskSynced(self.life));
+        }
+    }
+
+    /// Somebody says that a client may come in.
+    pub fn answer(&mut self, token: Token, life: u32, scene: &mut Scene) {
+        if life == self.life {
+            self.handle(Input::Answer(token, Decision::Allow), scene);
+        }
+    }
+
+    /// Everything in its memory is gone, and of its disk what was not synced.
+    pub fn crash(&mut self, millis: u64, scene: &mut Scene) {
+        if self.shard.take().is_none() {
+            return;
+        }
+        scene.note(|| "broker: crashes".into());
+        self.life += 1;
+        self.wake_at = None;
+        self.wills.clear();
+        self.disk.crash(&mut scene.rng);
+        scene.oracle.broker_crashed(self.plan.durable);
+        for index in std::mem::take(&mut self.peers).into_keys() {
+            let client = scene.connections[index].client;
+            scene.oracle.sessions.lost(scene.now, client, index);
+            scene.connections[index].broker_has_it = false;
+            scene.cut(index, 5000, 0);
+        }
+        scene.after(millis, Event::BrokerRestart);
+    }
+    /// It is back, with what its disk has.
+    pub fn restart(&mut self, scene: &mut Scene) {
+        self.started = scene.now;
+        let mut shard = self.new_shard();
+        shard.restore(self.time(scene), self.disk.contents().cloned());
+        self.shard = Some(shard);
+        self.obey(scene);
+    }
+}

@@ -1,0 +1,550 @@
+//! The oracle: it sees what applications ask and get, what the broker takes, and knows what MQTT promises. The first
+//! promise that is broken ends the world.
+//!
+//! | promise | where |
+//! |---|---|
+//! | a message comes as it was published, to who may have it | [`Oracle::delivered`] |
+//! | at most once, at least once, exactly once | [`Oracle::delivered`], [`Oracle::check_end`] |
+//! | order for each publisher, topic and QoS | [`Oracle::came`] |
+//! | every request ends once | [`Oracle::ended`], [`Oracle::check_end`] |
+//! | a session is there when it must be, and not when it must not | [`Sessions`] |
+//! | a will comes when it must, once, and never after an orderly end | [`Oracle::check_end`], [`Oracle::delivered`] |
+//! | what is retained is the last | [`Oracle::check_retained`] |
+
+mod sessions;
+
+use crate::plan::Plan;
+use mqtt_client::{Loss, Outcome};
+use mqtt_packet::QoS;
+pub use sessions::Sessions;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in milliseconds.
+    pub at: u64,
+    /// Which promise.
+    pub promise: &'static str,
+    /// How.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} ms, {}: {}", self.at, self.promise, self.detail)
+    }
+}
+
+/// A message, from the moment that an application has it to publish.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Who publishes it.
+    pub publisher: usize,
+    /// Its topic.
+    pub topic: &'static str,
+    /// Its QoS.
+    pub qos: QoS,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// The length of its payload.
+    pub size: usize,
+    /// Its Message Expiry Interval.
+    pub expiry: Option<u32>,
+    /// Whether the broker publishes it for its client.
+    pub is_will: bool,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+struct Known {
+    message: Published,
+    /// What its publisher was told.
+    outcome: Option<Outcome>,
+    /// What it was told before it crashed.
+    earlier: Option<Outcome>,
+    /// Its publisher crashed and knows nothing of it any more.
+    is_forgotten: bool,
+    /// When it came to the broker, and to which of its lives; several times where it was repeated.
+    arrivals: Vec<(u64, u32)>,
+    /// When the client that it is the will of left in order.
+    cancelled: Option<u64>,
+    /// By the wall clock, when it is of no use any more.
+    expires: Option<u64>,
+    /// For each client the session that must get it, if one must, and how often it came.
+    copies: Vec<Copies>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Copies {
+    owed: Option<u32>,
+    live: u32,
+    /// Of them, those at QoS 2.
+    exact: u32,
+    /// In which session it came first.
+    came: Option<u32>,
+    retained: u32,
+}
+
+/// A message as an application gets it.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// When.
+    pub at: u64,
+    /// By which client.
+    pub client: usize,
+    /// The topic.
+    pub topic: String,
+    /// The QoS.
+    pub qos: QoS,
+    /// Whether it is a retained message.
+    pub retain: bool,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// What the broker keeps, or may keep, as the retained message of a topic.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// `None`: nothing.
+    message: Option<usize>,
+    /// In which life of the broker it came.
+    life: u32,
+    /// Whether the broker may have known it already, and ignored it.
+    is_repeat: bool,
+}
+
+/// Counts of what happened, to see that something did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Events.
+    pub events: u64,
+    /// Messages that applications published.
+    pub published: u64,
+    /// Of them, QoS 2 handshakes that came to their end.
+    pub exactly_once: u64,
+    /// Messages that applications got.
+    pub delivered: u64,
+    /// Deliveries that were owed and seen.
+    pub owed: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Sessions that were resumed.
+    pub resumed: u64,
+    /// Connections that were cut.
+    pub cuts: u64,
+    /// Connections that were taken over.
+    pub takeovers: u64,
+    /// Crashes of the broker and of clients.
+    pub crashes: u64,
+    /// Wills that somebody got.
+    pub wills: u64,
+    /// Retained messages that somebody got.
+    pub retained: u64,
+}
+
+impl Figures {
+    /// Adds those of another world.
+    pub fn add(&mut self, other: &Self) {
+        let all = [
+            (&mut self.events, other.events),
+            (&mut self.published, other.published),
+            (&mut self.exactly_once, other.exactly_once),
+            (&mut self.delivered, other.delivered),
+            (&mut self.owed, other.owed),
+            (&mut self.connections, other.connections),
+            (&mut self.resumed, other.resumed),
+            (&mut self.cuts, other.cuts),
+            (&mut self.takeovers, other.takeovers),
+            (&mut self.crashes, other.crashes),
+            (&mut self.wills, other.wills),
+            (&mut self.retained, other.retained),
+        ];
+        for (sum, more) in all {
+            *sum += more;
+        }
+    }
+}
+
+/// Within what order is kept: for one session, publisher, topic, and QoS on either way.
+type Order = ((usize, u32), usize, &'static str, QoS, QoS);
+
+/// The oracle of one world.
+#[derive(Debug)]
+pub struct Oracle {
+    /// The first broken promise.
+    pub violation: Option<Violation>,
+    /// What happened so far.
+    pub figures: Figures,
+    /// The clients' sessions and subscriptions.
+    pub sessions: Sessions,
+    messages: Vec<Known>,
+    /// The last message that came.
+    orders: BTreeMap<Order, usize>,
+    retained: BTreeMap<&'static str, Vec<Kept>>,
+    /// How often the broker was started.
+    life: u32,
+    clients: usize,
+}
+
+impl Oracle {
+    /// For a world of this plan.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            violation: None,
+            figures: Figures::default(),
+            sessions: Sessions::new(plan),
+            messages: Vec::new(),
+            orders: BTreeMap::new(),
+            retained: BTreeMap::new(),
+            life: 0,
+            clients: plan.clients.len(),
+        }
+    }
+
+    /// Notes a broken promise, if it is the first.
+    pub fn broken(&mut self, at: u64, promise: &'static str, detail: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { at, promise, detail: detail() });
+        }
+    }
+
+    /// An application has a message to publish; returns its number.
+    pub fn publishes(&mut self, message: Published) -> usize {
+        self.figures.published += u64::from(!message.is_will);
+        self.messages.push(Known {
+            message,
+            outcome: None,
+            earlier: None,
+            is_forgotten: false,
+            arrivals: Vec::new(),
+            cancelled: None,
+            expires: None,
+            copies: vec![Copies::default(); self.clients],
+        });
+        self.messages.len() - 1
+    }
+
+    /// The message of this number.
+    pub fn message(&self, number: usize) -> &Published {
+        &self.messages[number].message
+    }
+
+    /// What this message carries: its number, then bytes that follow from it.
+    pub fn payload(&self, number: usize) -> Vec<u8> {
+        payload(number, self.messages[number].message.size)
+    }
+
+    /// A publisher was told what became of its message, or does not offer it any more.
+    pub fn ended(&mut self, at: u64, number: usize, outcome: Outcome) {
+        let known = &mut self.messages[number];
+        let before = known.outcome.replace(outcome);
+        if let Some(before) = before {
+            self.broken(at, "a request ends once", || {
+                format!("message {number}: {before:?}, then {outcome:?}")
+            });
+            return;
+        }
+        let (qos, arrived) = (known.message.qos, !known.arrivals.is_empty());
+        match outcome {
+            Outcome::Written if qos == QoS::AtMostOnce => {}
+            Outcome::Lost(Loss::Closed) if qos == QoS::AtMostOnce => {}
+            Outcome::Answered(code) if qos > QoS::AtMostOnce && !code.is_error() => {
+                self.figures.exactly_once += u64::from(qos == QoS::ExactlyOnce);
+                let size = known.message.size;
+                if !arrived && size > 0 {
+                    self.broken(at, "an acknowledged message has arrived", || format!("message {number}"));
+                }
+            }
+            Outcome::Lost(Loss::SessionLost) if qos > QoS::AtMostOnce => {}
+            _ => self.broken(at, "a request ends as it can", || format!("message {number}: {outcome:?}")),
+        }
+    }
+
+    /// The publisher of a message crashed before it was told what became of it.
+    pub fn forgotten(&mut self, number: usize) {
+        self.messages[number].is_forgotten = true;
+    }
+
+    /// The publisher of a message crashed, and knows of it from its store. It may have forgotten what it was told.
+    pub fn restored(&mut self, number: usize) {
+        let known = &mut self.messages[number];
+        known.earlier = known.earlier.or(known.outcome.take());
+    }
+
+    /// A PUBLISH came to the broker.
+    pub fn arrived(&mut self, at: u64, wall: u64, topic: &str, payload: &[u8], retain: bool) {
+        let Some(number) = number_of(payload) else {
+            if let Some(topic) = crate::plan::TOPICS.iter().find(|name| **name == topic) {
+                let kept = Kept { message: None, life: self.life, is_repeat: true };
+                self.retained.entry(topic).or_default().push(kept);
+            }
+            return;
+        };
+        let Some(known) = self.messages.get_mut(number) else {
+            self.broken(at, "a message comes as it was published", || format!("{payload:?} on {topic}"));
+            return;
+        };
+        let is_first = known.arrivals.is_empty();
+        known.arrivals.push((at, self.life));
+        let message = &known.message;
+        let (topic, qos) = (message.topic, message.qos);
+        if retain && (is_first || qos < QoS::ExactlyOnce || known.arrivals[0].1 != self.life) {
+            let kept = Kept { message: Some(number), life: self.life, is_repeat: !is_first };
+            self.retained.entry(topic).or_default().push(kept);
+        }
+        known.expires = message.expiry.map(|seconds| wall + u64::from(seconds) * 1000);
+        if is_first && message.expiry.is_none() && qos > QoS::AtMostOnce {
+            self.owe(at, number);
+        }
+    }
+
+    /// Whoever is subscribed now for certain must get this message.
+    fn owe(&mut self, at: u64, number: usize) {
+        let known = &mut self.messages[number];
+        for client in 0..self.clients {
+            let epoch = self.sessions.must_get(at, client, known.message.publisher, known.message.topic);
+            known.copies[client].owed = epoch;
+        }
+    }
+
+    /// The broker starts to send a message that was not sent before.
+    pub fn sent(&mut self, at: u64, wall: u64, payload: &[u8]) {
+        let Some(known) = number_of(payload).and_then(|number| self.messages.get(number)) else {
+            return;
+        };
+        // Between the decision and the sending a sync may take its time.
+        const SLACK: u64 = 2000;
+        if known.expires.is_some_and(|expires| wall > expires + SLACK) {
+            let number = number_of(payload);
+            self.broken(at, "an expired message is not sent [MQTT-3.3.2-5]", || {
+                format!("message {number:?}")
+            });
+        }
+    }
+
+    /// A client left in order, as the broker knows for certain: its will is void.
+    pub fn will_cancelled(&mut self, at: u64, number: usize) {
+        self.messages[number].cancelled.get_or_insert(at);
+    }
+
+    /// A client was lost: its will is due, if it has no delay.
+    pub fn will_due(&mut self, at: u64, number: usize) {
+        let known = &mut self.messages[number];
+        if known.arrivals.is_empty() && known.cancelled.is_none() {
+            known.arrivals.push((at, self.life));
+            if known.message.qos > QoS::AtMostOnce {
+                self.owe(at, number);
+            }
+        }
+    }
+
+    /// The broker crashed and started again.
+    pub fn broker_crashed(&mut self, keeps_sessions: bool) {
+        self.life += 1;
+        self.figures.crashes += 1;
+        if !keeps_sessions {
+            self.retained.clear();
+        }
+        self.sessions.broker_crashed(keeps_sessions);
+        for known in &mut self.messages {
+            // What was not acknowledged may be lost; its publisher repeats it.
+            if !known.is_acknowledged() {
+                for copies in &mut known.copies {
+                    copies.owed = None;
+                }
+            }
+        }
+    }
+
+    /// An application gets a message.
+    pub fn delivered(&mut self, delivered: &Delivered) {
+        let Delivered { at, client, qos, retain, .. } = *delivered;
+        self.figures.delivered += 1;
+        if delivered.payload.is_empty() {
+            return;
+        }
+        let Some(number) = number_of(&delivered.payload).filter(|number| *number < self.messages.len())
+        else {
+            self.broken(at, "a message comes as it was published", || format!("{delivered:?}"));
+            return;
+        };
+        let known = &mut self.messages[number];
+        let message = known.message.clone();
+        if delivered.topic != message.topic || delivered.payload != payload(number, message.size) {
+            self.broken(at, "a message comes as it was published", || {
+                format!("message {number}: {delivered:?}")
+            });
+            return;
+        }
+        if known.cancelled.is_some_and(|since| since < at) && known.arrivals.is_empty() {
+            self.broken(at, "no will after an orderly end [MQTT-3.14.4-3]", || format!("message {number}"));
+            return;
+        }
+        if retain {
+            self.figures.retained += 1;
+            self.messages[number].copies[client].retained += 1;
+            if !message.retain || !self.sessions.may_get(client, None, message.topic, false) {
+                self.broken(at, "who is not subscribed gets nothing", || {
+                    format!("message {number}, retained: {client}")
+                });
+            }
+            return;
+        }
+        self.figures.wills += u64::from(message.is_will);
+        let copies = &mut known.copies[client];
+        copies.live += 1;
+        copies.exact += u32::from(qos == QoS::ExactlyOnce);
+        let Copies { live, exact, .. } = *copies;
+        let arrivals = known.arrivals.len().max(1) as u32;
+        self.check_permission(delivered, number, &message);
+        let resumed = self.sessions.resumed(client);
+        // What was not safe when the broker crashed, it forgot; its publisher repeats it.
+        let has_forgotten = self.life > 0;
+        let most = match (message.qos, qos) {
+            (QoS::AtMostOnce, _) => 1,
+            (QoS::ExactlyOnce, QoS::AtLeastOnce) if !has_forgotten => 1 + resumed,
+            (QoS::ExactlyOnce, _) if !has_forgotten => 1,
+            (QoS::ExactlyOnce, QoS::ExactlyOnce) if self.sessions.is_kept(client) => live - exact + 1,
+            (_, QoS::AtLeastOnce) => arrivals * (1 + resumed),
+            _ => arrivals,
+        };
+        if live > most {
+            let promise = if message.qos == QoS::AtMostOnce { "at most once" } else { "exactly once" };
+            self.broken(at, promise, || format!("message {number} came {live} times to client {client}"));
+        }
+    }
+
+    fn check_permission(&mut self, delivered: &Delivered, number: usize, message: &Published) {
+        let Delivered { at, client, qos, .. } = *delivered;
+        // A message is on its way from its arrival; a will may have been published at any time.
+        let since = match (self.messages[number].arrivals.first(), message.is_will) {
+            (Some((first, _)), false) => Some(*first),
+            _ => None,
+        };
+        if qos > message.qos {
+            self.broken(at, "no QoS above the publisher's", || format!("message {number}: {qos:?}"));
+        }
+        if since.is_none() && !message.is_will {
+            self.broken(at, "a message is published first", || format!("message {number}"));
+        }
+        let is_own = message.publisher == client && !message.is_will;
+        if !self.sessions.may_get(client, since, message.topic, is_own) {
+            self.broken(at, "who is not subscribed gets nothing", || {
+                format!("message {number}: client {client}")
+            });
+        }
+    }
+
+    /// A message has come, whether its application accepts it or not [MQTT-4.6.0-6]: one that came to the broker once
+    /// does not come behind one that was published later.
+    pub fn came(&mut self, delivered: &Delivered) {
+        let Delivered { at, client, qos, retain, .. } = *delivered;
+        let epoch = if self.life > 0 { self.sessions.epoch(client) } else { 0 };
+        let Some(number) = number_of(&delivered.payload).filter(|number| *number < self.messages.len())
+        else {
+            return;
+        };
+        let known = &mut self.messages[number];
+        let message = &known.message;
+        if retain || message.is_will || known.copies[client].came == Some(epoch) {
+            return;
+        }
+        known.copies[client].came = Some(epoch);
+        let key = ((client, epoch), message.publisher, message.topic, message.qos, qos);
+        let last = self.orders.get(&key).copied();
+        let came_once = known.arrivals.len() == 1 || message.qos == QoS::ExactlyOnce;
+        if let Some(last) = last.filter(|last| *last > number && came_once) {
+            self.broken(at, "order [MQTT-4.6.0-6]", || {
+                format!("message {number} came behind message {last} to client {client}")
+            });
+        }
+        self.orders.insert(key, last.unwrap_or(0).max(number));
+    }
+
+    /// Once faults have stopped and nothing moves any more: whatever must arrive has arrived, and every request ended.
+    pub fn check_end(&mut self, at: u64) {
+        for number in 0..self.messages.len() {
+            let known = &self.messages[number];
+            let message = &known.message;
+            if !message.is_will && known.outcome.is_none() && !known.is_forgotten {
+                self.broken(at, "every request ends", || format!("message {number}"));
+                return;
+            }
+            for client in 0..self.clients {
+                let copies = self.messages[number].copies[client];
+                let Some(epoch) = copies.owed else { continue };
+                if !self.sessions.is_still(client, epoch) {
+                    continue;
+                }
+                self.figures.owed += 1;
+                if copies.live == 0 {
+                    self.broken(at, "at least once", || {
+                        format!("message {number} did not come to client {client}")
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A client that subscribed to everything when nothing moved any more got the last message of each topic.
+    pub fn check_retained(&mut self, at: u64, client: usize, keeps_sessions: bool) {
+        let topics: Vec<_> = self.retained.iter().map(|(topic, list)| (*topic, list.clone())).collect();
+        for (topic, list) in topics {
+            let got: Vec<_> = (0..self.messages.len())
+                .filter(|number| {
+                    let known = &self.messages[*number];
+                    known.message.topic == topic && known.copies[client].retained > 0
+                })
+                .collect();
+            let mut candidates = Vec::new();
+            for kept in list.iter().rev() {
+                candidates.push(kept.message);
+                let is_acknowledged =
+                    kept.message.is_some_and(|number| self.messages[number].is_acknowledged());
+                let is_certain = !keeps_sessions || kept.life == self.life || is_acknowledged;
+                if is_certain && (!kept.is_repeat || kept.message.is_none() && kept.life == self.life) {
+                    break;
+                }
+            }
+            let expires = |number: &usize| self.messages[*number].message.expiry.is_some();
+            let may_be_none = candidates.iter().flatten().any(expires);
+            let is_right = match got[..] {
+                [] => {
+                    candidates.contains(&None)
+                        || may_be_none
+                        || candidates.len() == list.len() && self.life > 0
+                }
+                [one] => candidates.contains(&Some(one)),
+                _ => false,
+            };
+            if !is_right {
+                self.broken(at, "what is retained is the last", || {
+                    format!("{topic}: {got:?} where one of {candidates:?} belongs")
+                });
+            }
+        }
+    }
+}
+
+impl Known {
+    fn is_acknowledged(&self) -> bool {
+        matches!(
+            (self.outcome, self.earlier),
+            (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
+        )
+    }
+}
+
+/// What a message carries.
+fn payload(number: usize, size: usize) -> Vec<u8> {
+    let name = (number as u32).to_be_bytes();
+    (0..size).map(|at| name.get(at).copied().unwrap_or((number * 31 + at * 7) as u8)).collect()
+}
+
+/// The number of a message with this payload; a message that removes a retained one has none.
+pub fn number_of(payload: &[u8]) -> Option<usize> {
+    payload.first_chunk().map(|name| u32::from_be_bytes(*name) as usize)
+}

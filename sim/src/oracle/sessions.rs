@@ -1,0 +1,299 @@
+//! Sessions and subscriptions as the clients know them: what is certain, what is possible, what cannot be.
+
+use crate::plan::Plan;
+use crate::wire::ConnIndex;
+use mqtt_packet::{QoS, TopicFilter, TopicName, Version};
+
+/// A subscription, from the first SUBSCRIBE for it on.
+#[derive(Clone, Debug)]
+struct Subscription {
+    filter: &'static str,
+    /// The QoS of the last SUBACK, if nothing was asked since.
+    granted: Option<QoS>,
+    /// SUBSCRIBEs of this connection without an answer.
+    asked: u32,
+    /// UNSUBSCRIBE was sent.
+    is_leaving: bool,
+    /// Whether it keeps the client's own messages away: by the last SUBSCRIBE, certainly, possibly.
+    no_local: [bool; 3],
+    /// When it cannot be there any more.
+    until: Option<u64>,
+}
+
+/// A client's session.
+#[derive(Clone, Debug)]
+struct Session {
+    version: Version,
+    /// Counts the sessions that the client may have had.
+    epoch: u32,
+    /// Whether the client can be sure that the broker has it.
+    is_certain: bool,
+    /// For how many seconds it outlives its connection, by the last CONNECT.
+    expiry: u32,
+    /// Whether the last CONNECT wanted a new one.
+    clean_start: bool,
+    /// When the last CONNECT was made, and on which connection.
+    dialed: u64,
+    connection: Option<ConnIndex>,
+    /// Since when the broker may take it for lost.
+    lost: Option<u64>,
+    /// Since when the broker takes it for lost.
+    given_up: Option<u64>,
+    resumed: u32,
+    subscriptions: Vec<Subscription>,
+}
+
+/// What is wrong with a CONNACK.
+pub type Complaint = Option<&'static str>;
+
+/// All of them.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    sessions: Vec<Session>,
+    /// Whether the broker has a disk.
+    is_durable: bool,
+    /// Whether a wall clock that jumped may have ended sessions early.
+    pub is_time_uncertain: bool,
+}
+
+impl Sessions {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let sessions = plan.clients.iter().map(|client| Session {
+            version: client.version,
+            epoch: 0,
+            is_certain: false,
+            expiry: 0,
+            clean_start: false,
+            dialed: 0,
+            connection: None,
+            lost: None,
+            given_up: None,
+            resumed: 0,
+            subscriptions: Vec::new(),
+        });
+        Self { sessions: sessions.collect(), is_durable: plan.broker.durable, is_time_uncertain: false }
+    }
+
+    /// A client sends CONNECT on a new connection.
+    pub fn dials(&mut self, at: u64, client: usize, index: ConnIndex, clean_start: bool, expiry: u32) {
+        let session = &mut self.sessions[client];
+        if session.expiry == 0 || clean_start {
+            session.end_certainty();
+        }
+        session.dialed = at;
+        session.connection = Some(index);
+        // What it finds there it may have made itself, without having heard of it.
+        session.given_up = None;
+        session.clean_start = clean_start;
+        session.expiry = expiry;
+    }
+
+    /// CONNACK came.
+    pub fn connected(&mut self, at: u64, client: usize, session_present: bool) -> Complaint {
+        // What the broker does at a moment, the client learns later.
+        const SLACK: u64 = 1000;
+        let is_time_uncertain = self.is_time_uncertain;
+        let session = &mut self.sessions[client];
+        let lifetime = u64::from(session.expiry) * 1000;
+        let lasts = session.expiry == u32::MAX;
+        let complaint = if session.version == Version::V3_1 {
+            None
+        } else if session_present && (session.clean_start || session.expiry == 0) {
+            Some("a session is resumed that cannot be there")
+        } else if session_present
+            && !lasts
+            && session.given_up.is_some_and(|since| session.dialed > since + lifetime + SLACK)
+        {
+            Some("a session is resumed that has expired")
+        } else if !session_present
+            && session.is_certain
+            && (lasts || !is_time_uncertain)
+            && (lasts || session.lost.is_none_or(|since| at < since + lifetime))
+        {
+            Some("a session is not resumed that must be there")
+        } else {
+            None
+        };
+        let is_resumed = session_present || session.version == Version::V3_1 && session.is_certain;
+        if is_resumed {
+            session.resumed += 1;
+        } else {
+            session.end_certainty();
+            for subscription in &mut session.subscriptions {
+                subscription.until.get_or_insert(at);
+            }
+        }
+        for subscription in &mut session.subscriptions {
+            subscription.asked = 0;
+        }
+        session.is_certain = true;
+        session.lost = None;
+        session.given_up = None;
+        complaint
+    }
+
+    /// Which of its sessions a client may have.
+    pub(super) fn epoch(&self, client: usize) -> u32 {
+        self.sessions[client].epoch
+    }
+
+    /// Whether the broker keeps a client's session if it crashes.
+    pub(super) fn is_kept(&self, client: usize) -> bool {
+        self.is_durable && self.sessions[client].expiry > 0
+    }
+
+    /// How often a client's session was resumed.
+    pub fn resumed(&self, client: usize) -> u32 {
+        self.sessions[client].resumed
+    }
+
+    /// A connection of a client is over for somebody.
+    pub fn lost(&mut self, at: u64, client: usize, index: ConnIndex) {
+        let session = &mut self.sessions[client];
+        if session.connection != Some(index) {
+            return;
+        }
+        session.lost.get_or_insert(at);
+        if session.expiry == 0 {
+            session.end_certainty();
+        }
+    }
+
+    /// The broker has no connection of this client any more.
+    pub fn given_up(&mut self, at: u64, client: usize, index: ConnIndex) {
+        let session = &mut self.sessions[client];
+        if session.connection == Some(index) {
+            session.given_up.get_or_insert(at);
+        }
+    }
+
+    /// Nothing is certain about a client's session any more.
+    pub fn is_void(&mut self, client: usize) {
+        self.sessions[client].end_certainty();
+    }
+
+    pub(super) fn broker_crashed(&mut self, keeps_sessions: bool) {
+        for session in &mut self.sessions {
+            if !keeps_sessions || session.expiry == 0 {
+                session.end_certainty();
+            }
+        }
+    }
+
+    /// SUBSCRIBE is sent.
+    pub fn subscribes(&mut self, client: usize, filter: &'static str, no_local: bool) {
+        let session = &mut self.sessions[client];
+        if let Some(known) = session.open(filter) {
+            known.granted = None;
+            known.asked += 1;
+            known.no_local = [no_local, known.no_local[1] & no_local, known.no_local[2] | no_local];
+            return;
+        }
+        let new = Subscription {
+            filter,
+            granted: None,
+            asked: 1,
+            is_leaving: false,
+            no_local: [no_local; 3],
+            until: None,
+        };
+        session.subscriptions.push(new);
+    }
+
+    /// SUBACK came.
+    pub fn granted(&mut self, client: usize, filter: &'static str, qos: QoS) {
+        if let Some(known) = self.sessions[client].open(filter) {
+            known.asked = known.asked.saturating_sub(1);
+            if known.asked == 0 {
+                known.granted = Some(qos);
+                // What is on its way is older.
+                known.no_local[2] = known.no_local[0];
+            }
+        }
+    }
+
+    /// UNSUBSCRIBE is sent.
+    pub fn unsubscribes(&mut self, client: usize, filter: &'static str) {
+        if let Some(known) = self.sessions[client].open(filter) {
+            known.granted = None;
+            known.is_leaving = true;
+        }
+    }
+
+    /// UNSUBACK came.
+    pub fn unsubscribed(&mut self, at: u64, client: usize, filter: &'static str) {
+        for known in &mut self.sessions[client].subscriptions {
+            if known.filter == filter && known.is_leaving {
+                known.until.get_or_insert(at);
+            }
+        }
+    }
+
+    /// The session of a client that must get a message which comes to the broker now; `None` if it need not.
+    pub(super) fn must_get(&self, at: u64, client: usize, publisher: usize, topic: &str) -> Option<u32> {
+        // A session that may be about to expire.
+        const MARGIN: u64 = 500;
+        let session = &self.sessions[client];
+        let lifetime = u64::from(session.expiry) * 1000;
+        let may_be_over = session.expiry < u32::MAX
+            && (self.is_time_uncertain || session.lost.is_some_and(|since| at + MARGIN >= since + lifetime));
+        if !session.is_certain || may_be_over {
+            return None;
+        }
+        let mut is_wanted = false;
+        for subscription in session.matching(topic) {
+            if subscription.until.is_none() {
+                is_wanted |= subscription.granted.is_some_and(|qos| qos > QoS::AtMostOnce);
+                if subscription.no_local[2] && publisher == client {
+                    return None;
+                }
+            }
+        }
+        is_wanted.then_some(session.epoch)
+    }
+
+    /// Whether a client can have had a subscription for a topic since a message came to the broker; without that
+    /// moment ever, if it is its own message one that takes those.
+    pub(super) fn may_get(&self, client: usize, since: Option<u64>, topic: &str, is_own: bool) -> bool {
+        self.sessions[client].matching(topic).any(|subscription| {
+            let was_there = match (subscription.until, since) {
+                (Some(until), Some(since)) => until >= since,
+                (Some(_), None) | (None, _) => true,
+            };
+            was_there && !(is_own && subscription.no_local[1])
+        })
+    }
+
+    /// Whether a client has the same session as then, for certain.
+    pub(super) fn is_still(&self, client: usize, epoch: u32) -> bool {
+        let session = &self.sessions[client];
+        session.is_certain && session.epoch == epoch
+    }
+}
+
+impl Session {
+    /// It may be gone: nothing is owed to it any more.
+    fn end_certainty(&mut self) {
+        if self.is_certain {
+            self.epoch += 1;
+        }
+        self.is_certain = false;
+        for subscription in &mut self.subscriptions {
+            subscription.granted = None;
+        }
+    }
+
+    fn open(&mut self, filter: &str) -> Option<&mut Subscription> {
+        let is_open =
+            |known: &&mut Subscription| known.filter == filter && known.until.is_none() && !known.is_leaving;
+        self.subscriptions.iter_mut().find(is_open)
+    }
+
+    fn matching(&self, topic: &str) -> impl Iterator<Item = &Subscription> {
+        let topic = TopicName::new(topic).ok();
+        self.subscriptions.iter().filter(move |subscription| {
+            let filter = TopicFilter::new(subscription.filter).ok();
+            filter.zip(topic).is_some_and(|(filter, topic)| filter.matches(topic))
+        })
+    }
+}

@@ -1,0 +1,315 @@
+//! Scenarios: how much of what there is in a world. A scenario and a seed make a [`Plan`].
+
+use crate::plan::{
+    Action, BrokerPlan, ClientPlan, FILTERS, Fault, FaultKind, Network, Plan, TOPICS, WillPlan,
+};
+use crate::rng::Rng;
+use mqtt_packet::{QoS, RetainHandling, Version};
+
+/// How much of what; percentages are chances, ranges are counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    clients: (u64, u64),
+    messages: (u64, u64),
+    /// How many percent of the messages are retained.
+    retained: u64,
+    /// How many percent expire.
+    expiring: u64,
+    /// How often a client changes a subscription after its first.
+    changes: (u64, u64),
+    /// How many percent of the clients have a session that outlives a connection for ever, and for a while.
+    lasting: u64,
+    brief: u64,
+    wills: u64,
+    disconnects: (u64, u64),
+    takeovers: (u64, u64),
+    cuts: (u64, u64),
+    stalls: (u64, u64),
+    slow: (u64, u64),
+    client_crashes: (u64, u64),
+    broker_crashes: (u64, u64),
+    clock_jumps: (u64, u64),
+    /// How many percent of the worlds have a broker with a disk.
+    durable: u64,
+}
+
+/// Cuts, pieces and delays only: every QoS, sessions that last and sessions that do not.
+const QOS: Scenario = Scenario {
+    name: "qos",
+    about: "every QoS over a network that cuts, delays and segments",
+    clients: (2, 4),
+    messages: (5, 40),
+    retained: 0,
+    expiring: 0,
+    changes: (0, 0),
+    lasting: 70,
+    brief: 0,
+    wills: 0,
+    disconnects: (0, 1),
+    takeovers: (0, 0),
+    cuts: (0, 8),
+    stalls: (0, 3),
+    slow: (0, 0),
+    client_crashes: (0, 0),
+    broker_crashes: (0, 0),
+    clock_jumps: (0, 0),
+    durable: 30,
+};
+
+/// Every scenario there is.
+pub const SCENARIOS: [Scenario; 10] = [
+    QOS,
+    Scenario {
+        name: "takeover",
+        about: "clients that connect again while their old connection is half open",
+        takeovers: (1, 6),
+        cuts: (0, 4),
+        ..QOS
+    },
+    Scenario {
+        name: "wills",
+        about: "clients that are lost, leave, and come back within a will's delay or not",
+        wills: 80,
+        brief: 20,
+        lasting: 40,
+        disconnects: (0, 4),
+        takeovers: (0, 2),
+        messages: (0, 10),
+        ..QOS
+    },
+    Scenario {
+        name: "retained",
+        about: "retained messages replaced and removed while others subscribe",
+        retained: 60,
+        changes: (0, 6),
+        ..QOS
+    },
+    Scenario {
+        name: "subscriptions",
+        about: "overlapping subscriptions that change under load",
+        changes: (2, 12),
+        retained: 10,
+        ..QOS
+    },
+    Scenario {
+        name: "slow",
+        about: "clients that do not read, and connections that stand still",
+        slow: (1, 4),
+        stalls: (0, 4),
+        messages: (30, 120),
+        ..QOS
+    },
+    Scenario {
+        name: "expiry",
+        about: "messages and sessions that expire, and a wall clock that jumps",
+        expiring: 50,
+        brief: 60,
+        lasting: 20,
+        retained: 20,
+        disconnects: (0, 4),
+        clock_jumps: (0, 2),
+        ..QOS
+    },
+    Scenario {
+        name: "power-cut",
+        about: "a broker that crashes and comes back with what its disk has",
+        broker_crashes: (1, 4),
+        durable: 100,
+        lasting: 80,
+        changes: (0, 3),
+        retained: 10,
+        wills: 20,
+        ..QOS
+    },
+    Scenario {
+        name: "client-crash",
+        about: "clients that crash and come back with what their store has, or with nothing",
+        client_crashes: (1, 5),
+        durable: 50,
+        ..QOS
+    },
+    Scenario {
+        name: "mixed",
+        about: "everything at once",
+        clients: (2, 5),
+        retained: 20,
+        expiring: 10,
+        changes: (0, 6),
+        lasting: 60,
+        brief: 20,
+        wills: 30,
+        disconnects: (0, 2),
+        takeovers: (0, 2),
+        cuts: (0, 6),
+        slow: (0, 2),
+        client_crashes: (0, 2),
+        broker_crashes: (0, 2),
+        clock_jumps: (0, 1),
+        durable: 60,
+        ..QOS
+    },
+];
+
+/// The scenario of this name.
+pub fn named(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+impl Scenario {
+    /// The world of this seed.
+    pub fn plan(&self, seed: u64) -> Plan {
+        let mut rng = Rng::new(seed);
+        let end = rng.pick(&[2_000, 10_000, 60_000]);
+        let clients = self.count(&mut rng, self.clients);
+        let clients: Vec<_> = (0..clients).map(|_| self.client(&mut rng.fork(), end)).collect();
+        let faults = self.faults(&mut rng.fork(), &clients, end);
+        let network = Network {
+            latency: rng.pick(&[1, 20, 200]),
+            piece: rng.pick(&[1, 7, 100, 10_000, 10_000]),
+            window: rng.pick(&[64, 1000, 16_000, 64_000]),
+        };
+        let broker = BrokerPlan {
+            durable: rng.chance(self.durable),
+            sync: rng.pick(&[1, 20, 200]),
+            asks: rng.chance(20),
+            receive_maximum: rng.pick(&[1, 3, 20, 1000]),
+            max_inflight: rng.pick(&[1, 2, 10, 20]),
+            window: rng.pick(&[1, 300, 100_000]),
+            outgoing_aliases: rng.pick(&[0, 2, 8]),
+        };
+        Plan { seed: rng.draw(), end, clients, faults, network, broker }
+    }
+
+    fn count(&self, rng: &mut Rng, range: (u64, u64)) -> u64 {
+        rng.between(range.0, range.1)
+    }
+
+    fn client(&self, rng: &mut Rng, end: u64) -> ClientPlan {
+        let version = rng.pick(&[Version::V3_1_1, Version::V3_1_1, Version::V5, Version::V5, Version::V3_1]);
+        let lasts = rng.below(100);
+        let (clean_start, expiry) = match version {
+            Version::V5 if lasts < self.lasting => (false, u32::MAX),
+            Version::V5 if lasts < self.lasting + self.brief => (false, rng.pick(&[1, 5, 30])),
+            Version::V5 => (rng.chance(50), 0),
+            _ if lasts < self.lasting + self.brief => (false, u32::MAX),
+            _ => (true, 0),
+        };
+        let v5 = version == Version::V5;
+        let slots = rng.pick(&[20, 20, 40]);
+        let will = rng
+            .chance(self.wills)
+            .then(|| WillPlan { qos: any_qos(rng), delay: if v5 { rng.pick(&[0, 0, 1, 20]) } else { 0 } });
+        let mut actions = Vec::new();
+        self.subscribe(rng, end, &mut actions);
+        for _ in 0..self.count(rng, self.messages) {
+            actions.push((rng.below(end), self.message(rng)));
+        }
+        for _ in 0..self.count(rng, self.disconnects) {
+            actions.push((rng.below(end), Action::Disconnect { away: rng.delay(end) }));
+        }
+        for _ in 0..self.count(rng, self.takeovers) {
+            actions.push((rng.below(end), Action::TakeOver));
+        }
+        actions.sort_by_key(|action| action.0);
+        ClientPlan {
+            version,
+            clean_start,
+            expiry,
+            keep_alive: rng.pick(&[0, 2, 10, 60]),
+            durable: self.client_crashes.1 > 0 && expiry == u32::MAX && rng.chance(80),
+            manual: rng.chance(25),
+            aliases: if v5 { rng.pick(&[0, 1, 4]) } else { 0 },
+            slots,
+            memory: rng.pick(&[600, 4000, 20_000]),
+            transmit: rng.pick(&[160, 600, 4000]),
+            receive: rng.pick(&[128, 300, 4000]),
+            will,
+            actions,
+        }
+    }
+
+    fn subscribe(&self, rng: &mut Rng, end: u64, actions: &mut Vec<(u64, Action)>) {
+        for _ in 0..rng.between(0, 2) {
+            actions.push((0, any_subscription(rng)));
+        }
+        for _ in 0..self.count(rng, self.changes) {
+            let action = if rng.chance(60) {
+                any_subscription(rng)
+            } else {
+                Action::Unsubscribe { filter: rng.below(FILTERS.len() as u64) as usize }
+            };
+            actions.push((rng.below(end), action));
+        }
+    }
+
+    fn message(&self, rng: &mut Rng) -> Action {
+        let retain = rng.chance(self.retained);
+        let qos = any_qos(rng);
+        // A message without payload has no name on it, so it may not be one that is to come exactly once.
+        let removes = retain && qos != QoS::ExactlyOnce && rng.chance(15);
+        Action::Publish {
+            topic: rng.below(TOPICS.len() as u64) as usize,
+            qos,
+            retain,
+            size: if removes { 0 } else { rng.pick(&[4, 4, 10, 50, 50, 200, 500]) },
+            expiry: rng.chance(self.expiring).then(|| rng.pick(&[1, 3, 30])),
+        }
+    }
+
+    fn faults(&self, rng: &mut Rng, clients: &[ClientPlan], end: u64) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut add = |rng: &mut Rng, range, kind: &mut dyn FnMut(&mut Rng) -> FaultKind| {
+            for _ in 0..rng.between(0, 1).max(1) * self.count(rng, range) {
+                faults.push(Fault { at: rng.below(end), kind: kind(rng) });
+            }
+        };
+        let one = |rng: &mut Rng| rng.below(clients.len() as u64) as usize;
+        add(rng, self.cuts, &mut |rng| FaultKind::Cut {
+            client: one(rng),
+            client_notices: rng.pick(&[0, 10, 1000, 20_000]),
+            broker_notices: rng.pick(&[0, 10, 1000, 20_000]),
+        });
+        add(rng, self.stalls, &mut |rng| FaultKind::Stall {
+            client: one(rng),
+            millis: rng.pick(&[100, 1000, 10_000]),
+            up: rng.chance(60),
+            down: rng.chance(60),
+        });
+        add(rng, self.slow, &mut |rng| FaultKind::Slow {
+            client: one(rng),
+            millis: rng.pick(&[1000, 10_000, 30_000]),
+        });
+        add(rng, self.client_crashes, &mut |rng| FaultKind::ClientCrash {
+            client: one(rng),
+            millis: rng.pick(&[10, 1000, 10_000]),
+        });
+        add(rng, self.broker_crashes, &mut |rng| FaultKind::BrokerCrash {
+            millis: rng.pick(&[10, 1000, 10_000]),
+        });
+        add(rng, self.clock_jumps, &mut |rng| FaultKind::ClockJump { millis: rng.pick(&[1000, 60_000]) });
+        faults.sort_by_key(|fault| fault.at);
+        faults
+    }
+}
+
+fn any_qos(rng: &mut Rng) -> QoS {
+    rng.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce])
+}
+
+fn any_subscription(rng: &mut Rng) -> Action {
+    Action::Subscribe {
+        filter: rng.below(FILTERS.len() as u64) as usize,
+        qos: any_qos(rng),
+        retain_handling: rng.pick(&[
+            RetainHandling::SendAtSubscribe,
+            RetainHandling::SendIfNew,
+            RetainHandling::DoNotSend,
+        ]),
+        identified: rng.chance(30),
+        no_local: rng.chance(10),
+    }
+}

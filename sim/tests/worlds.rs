@@ -1,0 +1,70 @@
+//! A few worlds of each scenario: the long runs are the program's.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use sim::scenario::named;
+
+#[track_caller]
+fn run(name: &str, seeds: std::ops::Range<u64>) {
+    let scenario = named(name).expect("the scenario is there");
+    for seed in seeds {
+        if let Some(violation) = sim::run(&scenario.plan(seed), false).violation {
+            panic!("seed {seed} of {name}: {violation}");
+        }
+    }
+}
+
+#[test]
+fn every_qos_over_a_network_that_breaks() {
+    run("qos", 0..40);
+}
+
+#[test]
+fn takeovers_of_half_open_connections() {
+    run("takeover", 0..40);
+}
+
+#[test]
+fn wills_of_clients_that_are_lost_or_leave() {
+    run("wills", 0..40);
+}
+
+#[test]
+fn retained_messages_under_change() {
+    run("retained", 0..30);
+}
+
+#[test]
+fn subscriptions_that_change_under_load() {
+    run("subscriptions", 0..30);
+}
+
+#[test]
+fn slow_consumers() {
+    run("slow", 0..5);
+}
+
+#[test]
+fn messages_and_sessions_that_expire() {
+    run("expiry", 0..30);
+}
+
+#[test]
+fn power_cuts_of_the_broker() {
+    run("power-cut", 0..30);
+}
+
+#[test]
+fn crashes_of_clients() {
+    run("client-crash", 0..30);
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    let scenario = named("mixed").expect("the scenario is there");
+    for seed in 0..5 {
+        let [one, other] = [true, true].map(|charted| sim::run(&scenario.plan(seed), charted));
+        assert!(one.chart.len() > 100, "the chart says little: {:?}", one.chart);
+        assert_eq!(one.chart, other.chart, "seed {seed}");
+    }
+}
