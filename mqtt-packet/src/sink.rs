@@ -156,23 +156,25 @@ pub(crate) fn start_head<'s>(
     body_len: usize,
     behind: usize,
 ) -> Result<Writer<'s>, EncodeError> {
+    if cfg!(target_pointer_width = "64") && body_len < 0x80 {
+        // Most fixed headers, written at once.
+        let mut writer = Writer::new(out.room(body_len.wrapping_add(2).wrapping_sub(behind))?);
+        writer.put(&[first, body_len as u8]);
+        return Ok(writer);
+    }
     if body_len > MAX_REMAINING_LENGTH as usize {
         return Err(EncodeError::TooLong);
     }
     let mut writer = Writer::new(out.room(framed_len(body_len).wrapping_sub(behind))?);
-    if cfg!(target_pointer_width = "64") && body_len < 0x80 {
-        // Most fixed headers, written at once.
-        writer.put(&[first, body_len as u8]);
-        return Ok(writer);
-    }
     writer.put_u8(first);
     writer.put_varint(body_len as u32);
     Ok(writer)
 }
 
-/// Copies all of `from` to as many bytes.
+/// Copies all of `from` to as many bytes, in the way that suits the machine.
+#[doc(hidden)]
 #[inline(always)]
-fn copy(to: &mut [u8], from: &[u8]) {
+pub fn copy(to: &mut [u8], from: &[u8]) {
     if cfg!(not(target_pointer_width = "64")) {
         // Optimized for size, `copy_from_slice` would link a panic for lengths that differ, which they never do.
         for (to, from) in to.iter_mut().zip(from) {
@@ -203,7 +205,14 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
 pub(crate) const fn framed_len(body_len: usize) -> usize {
     let remaining_length =
         if body_len > MAX_REMAINING_LENGTH as usize { MAX_REMAINING_LENGTH } else { body_len as u32 };
-    body_len.saturating_add(varint::len(remaining_length)).saturating_add(1)
+    sum(body_len, varint::len(remaining_length).wrapping_add(1))
+}
+
+/// The sum of two lengths; where it would be too much for this machine, the largest, which no packet has.
+#[inline(always)]
+pub(crate) const fn sum(one: usize, other: usize) -> usize {
+    // Two slices do not fill an address space of 64 bits.
+    if cfg!(target_pointer_width = "64") { one.wrapping_add(other) } else { one.saturating_add(other) }
 }
 
 /// The length of Binary Data or a string with its prefix.

@@ -2,7 +2,7 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{binary_len, check_binary, framed_len, start};
+use crate::sink::{binary_len, check_binary, framed_len, start, sum};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyId, PropertyPlace, QoS, Sink,
     StringError, TopicName, Utf8Str, Version,
@@ -159,7 +159,7 @@ impl<'a> Connect<'a> {
             len = len.wrapping_add(binary_len(password));
         }
         let will = self.will.as_ref().map_or(0, |will| properties_len(&will.properties, self.version));
-        len.saturating_add(will).saturating_add(properties_len(&self.properties, self.version))
+        sum(sum(len, will), properties_len(&self.properties, self.version))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes. The packet's own version counts.

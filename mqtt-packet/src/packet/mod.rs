@@ -12,7 +12,7 @@ mod suback;
 mod subscribe;
 mod unsubscribe;
 
-use crate::sink::Writer;
+use crate::sink::{Writer, sum};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, Role, Sink, Version, varint,
 };
@@ -188,7 +188,7 @@ fn properties_len(properties: &Properties<'_>, version: Version) -> usize {
     }
     let len = properties.len();
     // A block beyond what a length can say makes the packet too long, which `sink::start` finds.
-    len.saturating_add(varint::len(u32::try_from(len).unwrap_or(u32::MAX)))
+    sum(len, varint::len(u32::try_from(len).unwrap_or(u32::MAX)))
 }
 
 /// Writes a property section.

@@ -6,7 +6,7 @@
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::header::check_version;
 use crate::reader::Reader;
-use crate::sink::{Writer, binary_len, framed_len, start, start_head};
+use crate::sink::{Writer, binary_len, framed_len, start, start_head, sum};
 use crate::{
     DecodeError, Delivery, EncodeError, FixedHeader, Frame, PacketType, Properties, PropertyId,
     PropertyPlace, QoS, Role, Sink, SliceSink, TopicName, Version, varint,
@@ -147,14 +147,13 @@ impl<'a> Publish<'a> {
     fn head_len(&self, version: Version) -> usize {
         let id = if self.delivery.qos() == QoS::AtMostOnce { 0 } else { 2_usize };
         // A topic name has at most 65,535 bytes.
-        properties_len(&self.properties, version)
-            .saturating_add(binary_len(self.topic.as_bytes()).wrapping_add(id))
+        sum(properties_len(&self.properties, version), binary_len(self.topic.as_bytes()).wrapping_add(id))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
     #[inline]
     pub fn encoded_len(&self, version: Version) -> usize {
-        framed_len(self.head_len(version).saturating_add(self.payload.len()))
+        framed_len(sum(self.head_len(version), self.payload.len()))
     }
 
     /// Writes the packet.
@@ -174,7 +173,7 @@ impl<'a> Publish<'a> {
     #[inline(always)]
     fn encode_as(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.check(version)?;
-        let body_len = self.head_len(version).saturating_add(self.payload.len());
+        let body_len = sum(self.head_len(version), self.payload.len());
         let mut writer = start(out, self.first_byte(), body_len)?;
         self.put_head(version, &mut writer);
         writer.put(self.payload);
@@ -193,7 +192,7 @@ impl<'a> Publish<'a> {
         out: &mut impl Sink,
     ) -> Result<(), EncodeError> {
         self.check(version)?;
-        let body_len = self.head_len(version).saturating_add(payload_len as usize);
+        let body_len = sum(self.head_len(version), payload_len as usize);
         let mut writer = start_head(out, self.first_byte(), body_len, payload_len as usize)?;
         self.put_head(version, &mut writer);
         Ok(())
@@ -247,7 +246,7 @@ impl<'a> Publish<'a> {
         publish.check(version)?;
         let (front, middle) = scratch.split_at_mut(8);
         let (mut front, mut middle) = (SliceSink::new(front), SliceSink::new(middle));
-        let body_len = publish.head_len(version).saturating_add(self.payload.len());
+        let body_len = sum(publish.head_len(version), self.payload.len());
         let topic = self.topic.as_bytes();
         start_head(&mut front, publish.first_byte(), body_len, body_len.wrapping_sub(2))?
             .put_u16(topic.len() as u16);
