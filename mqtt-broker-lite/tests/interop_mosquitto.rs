@@ -83,6 +83,7 @@ impl Subscriber {
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
 
+// [MQTT-7.1.1-1] [MQTT-7.0.0-2] [MQTT-4.2-1]
 #[test]
 fn messages_of_every_qos_and_version_arrive() {
     let Some(setting) = Setting::new() else { return };

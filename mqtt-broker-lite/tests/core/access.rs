@@ -222,7 +222,7 @@ fn begin(world: &mut World) -> Client {
     client
 }
 
-// [MQTT-4.12.0-2] [MQTT-4.12.0-5] [MQTT-4.12.1-1] [U5-4.12.1-1] [MQTT-3.2.0-1 @5.0] [MQTT-3.1.4-6 @5.0]
+// [MQTT-3.15.2-2] [MQTT-3.15.2-3] [MQTT-4.12.0-2] [MQTT-4.12.0-5] [MQTT-4.12.1-1] [U5-4.12.1-1] [MQTT-3.2.0-1 @5.0] [MQTT-3.1.4-6 @5.0]
 #[test]
 fn an_extended_authentication_goes_back_and_forth_and_can_be_repeated() {
     let (mut world, _) = ruled();

@@ -38,7 +38,7 @@ fn what_is_not_connect_comes_too_early() {
     }
 }
 
-// [MQTT-3.1.0-2 @3.1.1] [MQTT-3.1.0-2 @5.0]
+// [MQTT-3.1.0-2 @3.1.1] [MQTT-3.1.0-2 @5.0] [MQTT-3.2.0-2]
 #[test]
 fn a_second_connect_ends_the_connection() {
     let mut world = World::new();
@@ -152,7 +152,7 @@ fn a_client_without_a_name_gets_one_of_its_own() {
     assert!(world.is_open(thief) && world.is_open(one) && world.is_open(other));
 }
 
-// [MQTT-3.1.4-2 @3.1.1] [MQTT-3.1.4-3 @5.0] [MQTT-3.14.4-1 @5.0] [MQTT-3.14.4-2 @5.0] [MQTT-3.1.3-2 @3.1.1] [MQTT-3.1.3-2 @5.0]
+// [MQTT-3.1.4-2 @3.1.1] [MQTT-3.1.4-3 @5.0] [MQTT-3.14.4-1 @5.0] [MQTT-3.14.4-2 @5.0] [MQTT-3.14.2-2] [MQTT-3.1.3-2 @3.1.1] [MQTT-3.1.3-2 @5.0]
 #[test]
 fn the_same_name_takes_over() {
     for old_version in ALL {

@@ -22,4 +22,5 @@ mod sessions;
 mod sharing;
 mod subscribing;
 mod wills;
+mod words;
 mod world;

@@ -317,7 +317,7 @@ fn a_client_must_not_send_a_subscription_identifier() {
     assert_eq!((bytes[0], bytes[2]), (0xE0, 0x82));
 }
 
-// [MQTT-4.7.1-1 @3.1.1] [MQTT-4.7.1-1 @5.0] [MQTT-3.3.1-4 @3.1.1] [MQTT-3.3.2-14]
+// [MQTT-4.7.1-1 @3.1.1] [MQTT-4.7.0-1] [MQTT-3.3.1-4 @3.1.1] [MQTT-3.3.2-14]
 #[test]
 fn a_topic_name_has_no_wildcard_and_a_qos_is_one() {
     for hex in ["30 04 0002 61 23", "30 03 0001 2B", "36 05 0001 61 0001"] {

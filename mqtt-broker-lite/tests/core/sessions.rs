@@ -108,7 +108,8 @@ fn disconnect_can_change_the_expiry_but_not_from_nothing() {
     assert!(!present);
 }
 
-// [MQTT-4.4.0-1 @3.1.1] [MQTT-4.4.0-1 @5.0] [MQTT-3.3.1-1 @3.1.1] [MQTT-3.3.1-1 @5.0] [MQTT-4.3.3-6] [U311-4.4.0-1]
+// [MQTT-4.4.0-1 @3.1.1] [MQTT-4.4.0-1 @5.0] [MQTT-3.3.1-1 @3.1.1] [MQTT-3.3.1-1 @5.0] [MQTT-4.3.3-6] [MQTT-4.3.3-3]
+// [U311-4.4.0-1]
 #[test]
 fn what_is_in_flight_is_repeated_at_reconnect_and_at_no_other_time() {
     for version in ALL {
