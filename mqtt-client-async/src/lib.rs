@@ -55,7 +55,7 @@ pub use reconnect::{Attempt, Backoff, BeforeConnect, ReconnectPolicy, is_fatal};
 pub use request::{Requests, ResponseError};
 pub use shared::Status;
 pub use subscription::{Granted, Overflow, Subscribe, Subscription};
-pub use url::UrlError;
+pub use url::{Carriers, UrlError};
 
 pub use mqtt_client::{
     Loss, Properties, Property, ProtocolError, QoS, ReasonCode, RequestError, RetainHandling, Utf8Str,

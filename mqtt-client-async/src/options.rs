@@ -11,6 +11,7 @@ use crate::message::{Publish, Topic};
 use crate::properties::PropertyList;
 use crate::reconnect::{Backoff, BeforeConnect, ReconnectPolicy};
 use crate::transport::Transport;
+use crate::url::{Carriers, Target, UrlError};
 
 /// What happens to messages that are published while there is no connection.
 ///
@@ -175,13 +176,26 @@ impl Options {
     /// | URL | carrier | default port | feature |
     /// |---|---|---|---|
     /// | `mqtt://host:port` | TCP | 1883 | `tcp` |
+    /// | `mqtts://host:port` | TLS | 8883 | `tls` |
+    /// | `ws://host:port/path` | WebSocket | 80 | `ws` |
+    /// | `wss://host:port/path` | WebSocket over TLS | 443 | `ws`, `tls` |
+    /// | `unix:///path` | Unix domain socket | | `unix` |
     ///
-    /// `user:password@` in front of the host are the credentials, percent-encoded where needed.
+    /// `user:password@` in front of the host are the credentials, percent-encoded where needed. The path of a WebSocket is
+    /// `/mqtt` unless another is given.
     ///
     /// # Errors
-    /// [`UrlError`](crate::UrlError): not such a URL, or its carrier is not built in.
-    pub fn new(url: &str) -> Result<Self, crate::UrlError> {
-        let target = crate::url::Target::parse(url)?;
+    /// [`UrlError`]: not such a URL, or its carrier is not built in or cannot be set up.
+    pub fn new(url: &str) -> Result<Self, UrlError> {
+        Self::with_carriers(url, &Carriers::new())
+    }
+
+    /// The same with TLS, a proxy or headers as they are said there.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_carriers(url: &str, carriers: &Carriers) -> Result<Self, UrlError> {
+        let target = Target::parse(url, carriers)?;
         let mut options = Self::with_transport(target.transport);
         options.connect.user_name = target.user_name;
         options.connect.password = target.password.map(Bytes::from);
@@ -227,8 +241,8 @@ impl Options {
     ///
     /// # Errors
     /// As for [`new`](Self::new). Credentials in this URL are ignored.
-    pub fn or_server(self, url: &str) -> Result<Self, crate::UrlError> {
-        Ok(self.or_transport(crate::url::Target::parse(url)?.transport))
+    pub fn or_server(self, url: &str, carriers: &Carriers) -> Result<Self, UrlError> {
+        Ok(self.or_transport(Target::parse(url, carriers)?.transport))
     }
 
     /// Another server, for when the ones before it cannot be reached.

@@ -7,10 +7,27 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::TransportError;
 
+#[cfg(feature = "proxy")]
+mod proxy;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(all(feature = "unix", unix))]
+mod unix;
+#[cfg(feature = "ws")]
+mod websocket;
+
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError, TlsOptions};
+#[cfg(all(feature = "unix", unix))]
+pub use unix::Unix;
+#[cfg(feature = "ws")]
+pub use websocket::WebSocket;
 
 /// An open connection: bytes in both directions, reliable and in order.
 pub trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -26,15 +26,18 @@ impl Mosquitto {
     /// `None`, and said so aloud, where it is not installed; with `CI` in the environment it must be.
     pub fn start() -> Option<Self> {
         let port = free_port();
-        Self::start_with(port, &format!("listener {port} 127.0.0.1\nallow_anonymous true\n"))
+        Self::start_with(&[port], &format!("listener {port} 127.0.0.1\nallow_anonymous true\n"))
     }
 
-    /// With these lines as its configuration, the first listener of which is at `port`.
-    pub fn start_with(port: u16, configuration: &str) -> Option<Self> {
+    /// With these lines as its configuration, which has listeners at these ports.
+    pub fn start_with(ports: &[u16], configuration: &str) -> Option<Self> {
+        let port = ports[0];
         let directory = std::env::temp_dir().join(format!("mqtt-client-async-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let file = directory.join("mosquitto.conf");
-        std::fs::write(&file, configuration).unwrap();
+        // It may read and make files where the test does.
+        let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
+        std::fs::write(&file, format!("user {user}\n{configuration}")).unwrap();
         let program = ["/usr/sbin/mosquitto", "mosquitto"];
         let child = program.iter().find_map(|program| {
             Command::new(program)
@@ -51,16 +54,8 @@ impl Mosquitto {
             return None;
         };
         let server = Self { child, directory, port };
-        server.await_listener();
+        ports.iter().for_each(|&port| await_listener(port));
         Some(server)
-    }
-
-    fn await_listener(&self) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < end, "mosquitto does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 
     pub fn url(&self) -> String {
@@ -78,4 +73,12 @@ impl Drop for Mosquitto {
 
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn await_listener(port: u16) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < end, "mosquitto does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
