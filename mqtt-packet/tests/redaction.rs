@@ -6,8 +6,7 @@
 mod wire;
 
 use mqtt_packet::{
-    Connect, Framer, Packet, PacketType, Piece, Properties, Property, PropertyPlace, PropertyWriter, Publish,
-    QoS, SliceSink, TopicName, Utf8Str, Version, Will,
+    Connect, Framer, Packet, Piece, Properties, Publish, QoS, SliceSink, TopicName, Utf8Str, Version, Will,
 };
 
 const SECRET: &[u8] = b"hunter2-is-secret";
@@ -98,6 +97,8 @@ fn publish_keeps_its_payload() {
 #[test]
 #[cfg(feature = "v5")]
 fn authentication_data_is_kept() {
+    use mqtt_packet::{Auth, PacketType, Property, PropertyPlace, PropertyWriter, ReasonCode};
+
     let mut memory = [0; 64];
     let mut writer = PropertyWriter::new(PropertyPlace::of(PacketType::Auth), &mut memory);
     writer.push(Property::AuthenticationMethod(Utf8Str::new("PLAIN").unwrap())).unwrap();
@@ -105,7 +106,7 @@ fn authentication_data_is_kept() {
     shown(&writer);
     let properties = writer.finish();
     assert!(shown(&properties).contains("PLAIN"));
-    let auth = mqtt_packet::Auth::new(mqtt_packet::ReasonCode::CONTINUE_AUTHENTICATION, properties);
+    let auth = Auth::new(ReasonCode::CONTINUE_AUTHENTICATION, properties);
     keeps(&auth.to_string());
     shown(&Packet::Auth(auth));
     for property in properties {

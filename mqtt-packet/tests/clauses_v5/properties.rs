@@ -2,8 +2,8 @@
 
 use crate::wire::{self, wire};
 use mqtt_packet::{
-    DecodeError, EncodeError, Packet, PacketType, Properties, PropertyId, PropertyPlace, PropertyWriter,
-    ReasonCode, Version,
+    DecodeError, EncodeError, PacketType, Properties, PropertyId, PropertyPlace, PropertyWriter, ReasonCode,
+    Version,
 };
 
 /// Number, name, a value on the wire, and where it may stand, as section 2.2.2.2 and the packets' sections have it.
@@ -289,26 +289,9 @@ fn properties_of_another_packet_are_not_encoded() {
                 continue;
             }
             let bytes = wire(&template.replace('@', ""));
-            let packet = with_properties(wire::accepted(&bytes, Version::V5), properties);
+            let packet = wire::with_properties(wire::accepted(&bytes, Version::V5), properties);
             let error = EncodeError::Rule(DecodeError::PropertyNotAllowed);
             assert_eq!(wire::encode(&packet, Version::V5), Err(error), "{name} in {where_}");
         }
     }
-}
-
-fn with_properties<'a>(mut packet: Packet<'a>, properties: Properties<'a>) -> Packet<'a> {
-    match &mut packet {
-        Packet::Connect(connect) => connect.properties = properties,
-        Packet::ConnAck(connack) => connack.properties = properties,
-        Packet::Publish(publish) => publish.properties = properties,
-        Packet::Ack(ack) => ack.properties = properties,
-        Packet::Subscribe(subscribe) => subscribe.properties = properties,
-        Packet::SubAck(suback) => suback.properties = properties,
-        Packet::Unsubscribe(unsubscribe) => unsubscribe.properties = properties,
-        Packet::UnsubAck(unsuback) => unsuback.properties = properties,
-        Packet::Disconnect(disconnect) => disconnect.properties = properties,
-        Packet::Auth(auth) => auth.properties = properties,
-        Packet::PingReq(_) | Packet::PingResp(_) => {}
-    }
-    packet
 }

@@ -12,8 +12,8 @@ mod vectors;
 mod wire;
 
 use mqtt_packet::{
-    Delivery, Frame, Packet, PacketId, Properties, Property, PropertyPlace, PropertyWriter, Publish, QoS,
-    SubscribeFilter, SubscribeOptions, TopicFilter, TopicName, Utf8Str, Version,
+    Connect, Delivery, Frame, Packet, PacketId, Properties, Property, PropertyPlace, PropertyWriter, Publish,
+    QoS, SubscribeFilter, SubscribeOptions, TopicFilter, TopicName, Utf8Str, Version,
 };
 
 /// What a packet says, its properties apart.
@@ -37,25 +37,10 @@ impl Golden {
 
     /// The packet with its properties.
     fn whole(&self) -> Packet<'static> {
-        let mut packet = self.packet;
-        let properties = block(self.properties, PropertyPlace::of(packet.packet_type()));
-        match &mut packet {
-            Packet::Connect(connect) => {
-                connect.properties = properties;
-                if let Some(will) = &mut connect.will {
-                    will.properties = block(self.will_properties, PropertyPlace::WILL);
-                }
-            }
-            Packet::ConnAck(connack) => connack.properties = properties,
-            Packet::Publish(publish) => publish.properties = properties,
-            Packet::Ack(ack) => ack.properties = properties,
-            Packet::Subscribe(subscribe) => subscribe.properties = properties,
-            Packet::SubAck(suback) => suback.properties = properties,
-            Packet::Unsubscribe(unsubscribe) => unsubscribe.properties = properties,
-            Packet::UnsubAck(unsuback) => unsuback.properties = properties,
-            Packet::Disconnect(disconnect) => disconnect.properties = properties,
-            Packet::Auth(auth) => auth.properties = properties,
-            Packet::PingReq(_) | Packet::PingResp(_) => {}
+        let properties = block(self.properties, PropertyPlace::of(self.packet.packet_type()));
+        let mut packet = wire::with_properties(self.packet, properties);
+        if let Packet::Connect(Connect { will: Some(will), .. }) = &mut packet {
+            will.properties = block(self.will_properties, PropertyPlace::WILL);
         }
         packet
     }

@@ -6,7 +6,7 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
-use mqtt_packet::{DecodeError, EncodeError, Frame, Packet, ReasonCode, SliceSink, Version};
+use mqtt_packet::{DecodeError, EncodeError, Frame, Packet, Properties, ReasonCode, SliceSink, Version};
 
 pub const V3: [Version; 2] = [Version::V3_1, Version::V3_1_1];
 pub const ALL: [Version; 3] = [Version::V3_1, Version::V3_1_1, Version::V5];
@@ -127,5 +127,23 @@ pub fn encoded(packet: &Packet<'_>, version: Version) -> Vec<u8> {
 pub fn stands<'a>(bytes: &'a [u8], version: Version) -> Packet<'a> {
     let packet = accepted(bytes, version);
     assert_eq!(encoded(&packet, version), bytes, "{packet} in {version:?}");
+    packet
+}
+
+/// The packet with these properties instead of its own.
+pub fn with_properties<'a>(mut packet: Packet<'a>, properties: Properties<'a>) -> Packet<'a> {
+    match &mut packet {
+        Packet::Connect(connect) => connect.properties = properties,
+        Packet::ConnAck(connack) => connack.properties = properties,
+        Packet::Publish(publish) => publish.properties = properties,
+        Packet::Ack(ack) => ack.properties = properties,
+        Packet::Subscribe(subscribe) => subscribe.properties = properties,
+        Packet::SubAck(suback) => suback.properties = properties,
+        Packet::Unsubscribe(unsubscribe) => unsubscribe.properties = properties,
+        Packet::UnsubAck(unsuback) => unsuback.properties = properties,
+        Packet::Disconnect(disconnect) => disconnect.properties = properties,
+        Packet::Auth(auth) => auth.properties = properties,
+        Packet::PingReq(_) | Packet::PingResp(_) => {}
+    }
     packet
 }
