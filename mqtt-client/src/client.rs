@@ -101,7 +101,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     pub fn connect(&mut self, options: &ConnectOptions<'_>, timeout: Duration) -> Result<Connected<'_>, N> {
         let deadline = self.timer.now().after(timeout);
         self.begin_connect(options)?;
-        if !self.wait_for_piece(deadline)? {
+        if !self.wait_for_piece(deadline, false)? {
             return Err(self.broken(ClientError::Timeout));
         }
         match self.take_piece()? {
@@ -303,7 +303,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
                 }
                 on_event(Event::Completed(done, outcome), &mut self.engine);
             }
-            if self.wait_for_piece(deadline)? {
+            if self.wait_for_piece(deadline, true)? {
                 if let Some((event, engine)) = self.take_piece()? {
                     on_event(event, engine);
                 }
@@ -335,7 +335,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         if let Some((ticket, outcome)) = self.engine.poll_completion() {
             return Ok(Some((Event::Completed(ticket, outcome), &mut self.engine)));
         }
-        if !self.wait_for_piece(deadline)? {
+        if !self.wait_for_piece(deadline, true)? {
             return Ok(match self.engine.poll_completion() {
                 Some((ticket, outcome)) => Some((Event::Completed(ticket, outcome), &mut self.engine)),
                 None => None,
@@ -360,10 +360,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<(Publish<'_>, Option<Receipt>)>, N> {
         let deadline = self.timer.now().after(timeout);
         loop {
-            if !self.wait_for_piece(deadline)? {
-                if self.engine.has_completion() && !self.timer.now().is_at_or_after(deadline) {
-                    continue;
-                }
+            if !self.wait_for_piece(deadline, false)? {
                 return Ok(None);
             }
             if self.framer.peek() == Some(PacketType::Publish) {
@@ -443,8 +440,9 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         }
     }
 
-    /// Drives the connection until a piece can be handled (`true`), a request is over, or time is up.
-    fn wait_for_piece(&mut self, deadline: Instant) -> Result<bool, N> {
+    /// Drives the connection until a piece can be handled (`true`), or time is up, or with `or_outcome` a request is
+    /// over.
+    fn wait_for_piece(&mut self, deadline: Instant, or_outcome: bool) -> Result<bool, N> {
         loop {
             if self.engine.wants_close() {
                 self.close();
@@ -465,7 +463,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
                 return Err(self.broken(error.into()));
             }
             let all_written = self.flush(TURN)?;
-            if self.engine.has_completion() {
+            if or_outcome && self.engine.has_completion() {
                 return Ok(false);
             }
             let now = self.timer.now();

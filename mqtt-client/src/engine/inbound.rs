@@ -13,6 +13,9 @@ use mqtt_packet::{
     Properties, PropertyId, Publish, PublishHead, QoS, ReasonCode, Role, SubAck, UnsubAck,
 };
 
+/// Whether the framer gives larger messages in pieces.
+const STREAMS: bool = cfg!(feature = "streaming");
+
 /// What becomes of a message that has arrived whole.
 enum Taken {
     /// It is for the application.
@@ -35,8 +38,9 @@ impl Engine<'_> {
         self.heard(now);
         let result = match piece {
             Piece::Packet(frame) => self.packet(now, frame, aliases),
-            Piece::PublishStart(head) => self.message_start(head, aliases),
-            Piece::Chunk { bytes, last } => self.chunk(bytes, last),
+            Piece::PublishStart(head) if STREAMS => self.message_start(head, aliases),
+            Piece::Chunk { bytes, last } if STREAMS => self.chunk(bytes, last),
+            _ => Ok(None),
         };
         match result {
             Ok(event) => {

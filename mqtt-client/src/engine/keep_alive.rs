@@ -81,7 +81,8 @@ impl KeepAlive {
     }
 
     pub(crate) fn stop(&mut self) {
-        *self = Self::default();
+        self.interval = Duration::ZERO;
+        self.awaits_answer = false;
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {

@@ -32,7 +32,7 @@ impl Engine<'_> {
         let mut publish = self.new_publish(message)?;
         let version = self.settings.version;
         if message.qos == QoS::AtMostOnce {
-            return self.publish_at_most_once(publish);
+            return self.publish_at_most_once(&publish);
         }
         let id = self.inflight.next_id()?;
         publish.delivery = Delivery::new(message.qos, Some(id)).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Engine<'_> {
         self.inflight.push(slot, Some(start.wrapping_add(len as u32)));
     }
 
-    fn publish_at_most_once(&mut self, publish: Publish<'_>) -> Result<Ticket, RequestError> {
+    fn publish_at_most_once(&mut self, publish: &Publish<'_>) -> Result<Ticket, RequestError> {
         let version = self.settings.version;
         if self.phase != Phase::Connected {
             return Err(RequestError::NotConnected);
@@ -95,7 +95,8 @@ impl Engine<'_> {
             return Err(RequestError::Busy);
         }
         let mut block = [0; ALIAS_PROPERTY_LEN];
-        let publish = self.with_alias(publish, &mut block);
+        let aliased = self.with_alias(publish, &mut block);
+        let publish = aliased.as_ref().unwrap_or(publish);
         let len = publish.encoded_len(version);
         self.append_request(len, |out| publish.encode(version, out))?;
         Ok(self.out.give_out())
@@ -423,18 +424,18 @@ impl Engine<'_> {
     /// The message with a Topic Alias, if it gets one.
     fn with_alias<'m>(
         &mut self,
-        publish: Publish<'m>,
+        publish: &Publish<'m>,
         block: &'m mut [u8; ALIAS_PROPERTY_LEN],
-    ) -> Publish<'m> {
+    ) -> Option<Publish<'m>> {
         let version = self.settings.version;
         if !is_v5(version) || self.limits.topic_alias_maximum == 0 || self.aliases.maximum() == 0 {
-            return publish;
+            return None;
         }
         let most = publish.encoded_len(version).saturating_add(ALIAS_PROPERTY_LEN + 1);
         if most.saturating_add(RESERVE) > self.out.room() {
-            return publish;
+            return None;
         }
-        alias(&mut self.aliases, &self.limits, publish, most, block).unwrap_or(publish)
+        alias(&mut self.aliases, &self.limits, *publish, most, block)
     }
 }
 

@@ -122,7 +122,7 @@ impl<'b> Outbox<'b> {
         if end.saturating_add(reserve) > self.buffer.len() {
             return false;
         }
-        get_mut(self.buffer, self.len as usize, end).copy_from_slice(bytes);
+        mqtt_packet::copy(get_mut(self.buffer, self.len as usize, end), bytes);
         self.len = end as u32;
         self.queued = self.queued.wrapping_add(bytes.len() as u32);
         true

@@ -12,8 +12,10 @@ use mqtt_packet::PacketId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Owed {
-    /// QoS 1, not accepted yet.
+    /// Nothing before PUBREL comes.
     #[default]
+    Nothing,
+    /// QoS 1, not accepted yet.
     Accept1,
     /// QoS 2, not accepted yet.
     Accept2,
@@ -25,8 +27,6 @@ pub(crate) enum Owed {
     SyncPubRec,
     /// PUBREC.
     PubRec,
-    /// Nothing before PUBREL comes.
-    Nothing,
     /// PUBCOMP, once the store has forgotten the identifier.
     StorePubComp,
     /// PUBCOMP, once the store says that it has.

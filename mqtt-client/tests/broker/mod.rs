@@ -73,3 +73,29 @@ impl Drop for Mosquitto {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
+
+/// A directory with a certificate for `localhost` and its key, `cert.pem` and `key.pem`. `None`, said aloud, where
+/// openssl is not installed; in CI that fails.
+pub fn certificate() -> Option<PathBuf> {
+    let directory = std::env::temp_dir().join(format!("mqtt-client-certificate-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(&directory)
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        assert!(std::env::var("CI").is_err(), "openssl is not installed");
+        eprintln!("SKIPPED: openssl is not installed");
+        return None;
+    }
+    // The broker gives up its privileges before it reads them.
+    #[cfg(unix)]
+    for file in ["key.pem", "cert.pem"] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(directory.join(file), std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    Some(directory)
+}
