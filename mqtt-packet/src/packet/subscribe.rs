@@ -2,7 +2,7 @@
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::reader::Reader;
-use crate::sink::{Writer, binary_len, framed_len, start};
+use crate::sink::{Writer, binary_len, framed_len, start, sum};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyId, PropertyPlace, QoS, Sink,
     TopicFilter, Version,
@@ -178,37 +178,68 @@ impl<'a> SubscribeFilters<'a> {
         }
     }
 
-    fn len(&self, version: Version) -> usize {
-        match self.wire(version) {
-            Some(bytes) => bytes.len(),
-            None => self.iter().fold(0_usize, |len, entry| {
-                len.saturating_add(binary_len(entry.filter.as_bytes())).saturating_add(1)
-            }),
+    /// The same for each subscription. A loop of its own for a slice, which is what an application encodes.
+    #[inline(always)]
+    fn each(&self, mut what: impl FnMut(&SubscribeFilter<'a>)) {
+        match self.0 {
+            Source::Slice(filters) => {
+                for entry in filters {
+                    what(entry);
+                }
+            }
+            Source::Wire(..) => {
+                for entry in self.iter() {
+                    what(&entry);
+                }
+            }
         }
     }
 
+    #[inline(always)]
+    fn len(&self, version: Version) -> usize {
+        if let Some(bytes) = self.wire(version) {
+            return bytes.len();
+        }
+        let mut len = 0;
+        self.each(|entry| len = sum(len, binary_len(entry.filter.as_bytes()).wrapping_add(1)));
+        len
+    }
+
     /// What [`decode`](Self::decode) would refuse.
+    #[inline(always)]
     fn check(&self, version: Version) -> Result<(), DecodeError> {
         if self.wire(version).is_some() {
             return Ok(());
         }
-        let mut any = Err(DecodeError::NoFilters(PacketType::Subscribe));
-        for entry in self.iter() {
-            check_shared(entry.filter, entry.options, version)?;
-            any = Ok(());
+        match self.0 {
+            Source::Slice(filters) => check_each(filters.iter().copied(), version),
+            Source::Wire(..) => check_each(self.iter(), version),
         }
-        any
     }
 
+    #[inline(always)]
     fn put(&self, version: Version, writer: &mut Writer<'_>) {
         if let Some(bytes) = self.wire(version) {
             return writer.put(bytes);
         }
-        for entry in self.iter() {
+        self.each(|entry| {
             writer.put_binary(entry.filter.as_bytes());
             writer.put_u8(entry.options.to_byte(version));
-        }
+        });
     }
+}
+
+#[inline(always)]
+fn check_each<'a>(
+    filters: impl Iterator<Item = SubscribeFilter<'a>>,
+    version: Version,
+) -> Result<(), DecodeError> {
+    let mut any = Err(DecodeError::NoFilters(PacketType::Subscribe));
+    for SubscribeFilter { filter, options } in filters {
+        check_shared(filter, options, version)?;
+        any = Ok(());
+    }
+    any
 }
 
 #[inline(always)]
@@ -301,8 +332,9 @@ impl<'a> Subscribe<'a> {
         Ok(Self { id, properties, filters })
     }
 
+    #[inline(always)]
     fn body_len(&self, version: Version) -> usize {
-        self.filters.len(version).saturating_add(properties_len(&self.properties, version)).saturating_add(2)
+        sum(sum(self.filters.len(version), properties_len(&self.properties, version)), 2)
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -317,9 +349,22 @@ impl<'a> Subscribe<'a> {
     pub fn encode(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         check_encode(&self.properties, PropertyPlace::of(PacketType::Subscribe), version)?;
         // A PUBLISH may have several, and two joined blocks may have one each.
-        if version.is_v5() && self.properties.subscription_identifiers().nth(1).is_some() {
+        if version.is_v5()
+            && self.properties.contains(PropertyId::SubscriptionIdentifier)
+            && self.properties.subscription_identifiers().nth(1).is_some()
+        {
             return Err(DecodeError::PropertyRepeated(PropertyId::SubscriptionIdentifier).into());
         }
+        // One branch for the version, in front of everything; small machines have it once.
+        if cfg!(target_pointer_width = "64") && version.is_v5() {
+            self.encode_as(Version::V5, out)
+        } else {
+            self.encode_as(version, out)
+        }
+    }
+
+    #[inline(always)]
+    fn encode_as(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
         self.filters.check(version)?;
         let mut writer = start(out, PacketType::Subscribe.first_byte(), self.body_len(version))?;
         writer.put_u16(self.id.get());
