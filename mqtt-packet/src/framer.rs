@@ -1,11 +1,16 @@
 //! Cuts packets out of a byte stream that arrives in any pieces, in memory that the caller lends.
 //!
-//! A packet that fits the buffer comes out whole. A PUBLISH that does not comes out as its head and then its payload
-//! in chunks, so a device takes messages larger than its memory. Everything else that does not fit is refused as
-//! soon as its length is known, before a byte of its body is kept.
+//! A packet that fits the buffer comes out whole. A PUBLISH that does not, with the feature `streaming`, comes out as
+//! its head and then its payload in chunks, so a device takes messages larger than its memory. Everything else that
+//! does not fit is refused as soon as its length is known, before a byte of its body is kept.
 
+use crate::sink::copy;
 use crate::{DecodeError, FixedHeader, Frame, PacketType, Publish, PublishHead, Version};
 use core::fmt;
+
+/// Whether a PUBLISH larger than the buffer comes out in pieces; a constant, so that without the feature all of it falls
+/// out at link time.
+const STREAMS: bool = cfg!(feature = "streaming");
 
 /// What comes out of a [`Framer`].
 #[derive(Clone, Copy)]
@@ -134,7 +139,7 @@ impl<'b> Framer<'b> {
 
     /// Which packet [`next`](Self::next) is going to give, or a part of; `None` before its first byte is there.
     pub fn peek(&self) -> Option<PacketType> {
-        if self.payload_left > 0 {
+        if STREAMS && self.payload_left > 0 {
             return Some(PacketType::Publish);
         }
         PacketType::from_number(self.unread().first()? >> 4)
@@ -145,7 +150,7 @@ impl<'b> Framer<'b> {
     /// # Errors
     /// What comes next is not a packet, or one that is refused for its size. The stream cannot be read any further.
     pub fn ready(&mut self) -> Result<bool, DecodeError> {
-        if self.payload_left > 0 {
+        if STREAMS && self.payload_left > 0 {
             return Ok(self.start < self.end);
         }
         let Some(header) = FixedHeader::decode(self.unread())? else {
@@ -157,7 +162,7 @@ impl<'b> Framer<'b> {
         if header.packet_len() as usize <= self.buffer.len() {
             return Ok(self.unread().len() >= header.packet_len() as usize);
         }
-        if header.packet_type != PacketType::Publish {
+        if !STREAMS || header.packet_type != PacketType::Publish {
             return Err(DecodeError::PacketTooLarge);
         }
         match self.publish_head(header)? {
@@ -177,7 +182,7 @@ impl<'b> Framer<'b> {
         if !matches!(self.ready(), Ok(true)) {
             return None;
         }
-        if self.payload_left > 0 {
+        if STREAMS && self.payload_left > 0 {
             let len = self.unread().len().min(self.payload_left as usize);
             let start = self.take(len);
             self.payload_left = self.payload_left.wrapping_sub(len as u32);
@@ -189,6 +194,9 @@ impl<'b> Framer<'b> {
             let start = self.take(header.packet_len() as usize);
             let (frame, _) = Frame::split(self.buffer.get(start..self.start)?).ok()??;
             return Some(Piece::Packet(if self.strict { frame.strict() } else { frame }));
+        }
+        if !STREAMS {
+            return None;
         }
         let head_len = self.publish_head(header).ok()??.head_len;
         let start = self.take(head_len.wrapping_add(usize::from(header.header_len)));
@@ -227,7 +235,7 @@ impl<'b> Framer<'b> {
             if let (Some(to), Some(from)) =
                 (front.get_mut(moved..moved.wrapping_add(stride)), back.get(..stride))
             {
-                to.copy_from_slice(from);
+                copy(to, from);
             }
             moved = moved.wrapping_add(stride);
         }

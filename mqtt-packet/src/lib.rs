@@ -72,6 +72,8 @@ pub use packet::{
 pub use property::{Properties, PropertiesIter, Property, PropertyId, PropertyPlace, PropertyWriter};
 pub use qos::{Delivery, PacketId, QoS};
 pub use reason::ReasonCode;
+#[doc(hidden)]
+pub use sink::copy;
 pub use sink::{Sink, SliceSink};
 pub use topic::{SharedFilter, TopicFilter, TopicName};
 pub use utf8::Utf8Str;
