@@ -178,16 +178,17 @@ impl<'a> SubscribeFilters<'a> {
         }
     }
 
-    /// The same for each subscription. A loop of its own for a slice, which is what an application encodes.
+    /// The same for each subscription. A slice, which is what an application encodes, has a loop of its own; small
+    /// machines do without.
     #[inline(always)]
     fn each(&self, mut what: impl FnMut(&SubscribeFilter<'a>)) {
         match self.0 {
-            Source::Slice(filters) => {
+            Source::Slice(filters) if cfg!(target_pointer_width = "64") => {
                 for entry in filters {
                     what(entry);
                 }
             }
-            Source::Wire(..) => {
+            _ => {
                 for entry in self.iter() {
                     what(&entry);
                 }
@@ -212,8 +213,10 @@ impl<'a> SubscribeFilters<'a> {
             return Ok(());
         }
         match self.0 {
-            Source::Slice(filters) => check_each(filters.iter().copied(), version),
-            Source::Wire(..) => check_each(self.iter(), version),
+            Source::Slice(filters) if cfg!(target_pointer_width = "64") => {
+                check_each(filters.iter().copied(), version)
+            }
+            _ => check_each(self.iter(), version),
         }
     }
 
