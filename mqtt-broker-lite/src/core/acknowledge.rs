@@ -70,15 +70,17 @@ impl Shard {
         let Some(queued) = in_flight.queued.take() else {
             return;
         };
-        if let Some(number) = queued.number {
+        let (number, serial) = (session.number, in_flight.serial);
+        self.done(number, &queued);
+        if let Some(message) = queued.number {
             self.journal.record(Change::InFlight {
-                session: session.number,
+                session: number,
                 sequence: queued.sequence,
-                serial: in_flight.serial,
+                serial,
                 received: Some(order),
             });
-            self.journal.record(Change::QueuedGone(session.number, queued.sequence));
-            self.journal.release(number);
+            self.journal.record(Change::QueuedGone(number, queued.sequence));
+            self.journal.release(Some(message));
         }
     }
 
@@ -90,15 +92,19 @@ impl Shard {
         let Some(in_flight) = session.outbound.in_flight.remove(index) else {
             return;
         };
-        if !self.journal.is_durable() || !session.is_stored {
+        let (number, is_stored) = (session.number, session.is_stored);
+        if let Some(queued) = &in_flight.queued {
+            self.done(number, queued);
+        }
+        if !self.journal.is_durable() || !is_stored {
             return;
         }
-        self.journal.record(Change::InFlightGone(session.number, in_flight.serial));
+        self.journal.record(Change::InFlightGone(number, in_flight.serial));
         if let Some(queued) = in_flight.queued
-            && let Some(number) = queued.number
+            && let Some(message) = queued.number
         {
-            self.journal.record(Change::QueuedGone(session.number, queued.sequence));
-            self.journal.release(number);
+            self.journal.record(Change::QueuedGone(number, queued.sequence));
+            self.journal.release(Some(message));
         }
     }
 

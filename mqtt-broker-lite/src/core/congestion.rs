@@ -5,10 +5,13 @@
 //! each other for ever. Nobody waits longer than a second; then the bounds of the queue decide.
 
 use super::held::Then;
+use super::link::Letter;
 use super::shard::{Shard, Stage};
 use super::timers::Timer;
-use super::{Cause, Output};
+use super::{Cause, Output, ShardId};
+use bytes::Bytes;
 use mqtt_packet::QoS;
+use std::collections::BTreeSet;
 
 /// How long publishers wait for a slow reader, in milliseconds.
 const PATIENCE: u64 = 1000;
@@ -95,6 +98,47 @@ impl Shard {
 
     pub(super) fn end_wait(&mut self, room: Cause) {
         self.on_synced(room);
+        let shards: BTreeSet<_> =
+            self.told_busy.remove(&room).into_iter().flatten().map(|(shard, _)| shard).collect();
+        for shard in shards {
+            self.tell(shard, Letter::Free(room));
+        }
+    }
+
+    /// Messages of another shard met slow readers here: their publishers are there.
+    pub(super) fn tell_busy(&mut self, shard: ShardId, topic: &Bytes) {
+        for room in std::mem::take(&mut self.congested) {
+            if self.told_busy.entry(room).or_default().insert((shard, topic.clone())) {
+                let topic = topic.clone();
+                self.tell(shard, Letter::Busy { topic, room });
+            }
+        }
+    }
+
+    /// Whoever publishes to this topic writes faster than somebody on another shard reads.
+    pub(super) fn on_busy(&mut self, topic: Bytes, room: Cause) {
+        let wait = match self.rooms_elsewhere.get(&room) {
+            Some(&wait) => wait,
+            None => self.journal.begin_wait(),
+        };
+        self.rooms_elsewhere.insert(room, wait);
+        self.busy_topics.insert(topic, wait);
+    }
+
+    pub(super) fn on_free(&mut self, room: Cause) {
+        if let Some(wait) = self.rooms_elsewhere.remove(&room) {
+            self.busy_topics.retain(|_, busy| *busy != wait);
+            self.on_synced(wait);
+        }
+    }
+
+    /// A message goes to a shard where somebody may be slow.
+    pub(super) fn note_busy(&mut self, topic: &[u8]) {
+        if let Some(&wait) = self.busy_topics.get(topic)
+            && self.congested.last() != Some(&wait)
+        {
+            self.congested.push(wait);
+        }
     }
 
     /// Reads again from those who waited for this.

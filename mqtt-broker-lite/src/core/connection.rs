@@ -19,6 +19,8 @@ pub(super) struct Connection {
     /// The shell does not read from it for a while.
     pub(super) is_paused: bool,
     pub(super) held: Held,
+    /// How many SUBACKs are not out yet.
+    pub(super) subacks: usize,
     /// Whether CONNACK is out; nothing comes before it [MQTT-3.2.0-1].
     pub(super) is_connected: bool,
     /// Causes that wrote something before this session was resumed: nothing is repeated before they are safe.
@@ -102,6 +104,7 @@ impl Connection {
             unsent: 0,
             is_paused: false,
             held: Held::default(),
+            subacks: 0,
             is_connected: false,
             barrier: BTreeSet::new(),
             replay: None,

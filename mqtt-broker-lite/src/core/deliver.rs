@@ -86,6 +86,12 @@ impl Shard {
             };
             match target {
                 Target::Group(group) => self.share(group, item, &mut forms),
+                // What came from another shard went to all others from there.
+                Target::Shard(shard) if !self.is_adopted => {
+                    self.note_busy(item.view.topic.as_bytes());
+                    self.route(shard, item, false);
+                }
+                Target::Shard(_) => {}
                 Target::Session(key) => {
                     let is_own = from == Some(key);
                     if let Some(terms) = combine(grants, &item.view, is_own, &mut ids) {
@@ -108,6 +114,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        session.note_live(item.view.topic.as_bytes());
         let goes_now = session.connection.as_deref().is_some_and(|connection| {
             connection.may_send(terms.qos, &self.settings) && !session.outbound.must_wait(terms.qos)
         });
@@ -287,7 +294,7 @@ impl Shard {
             Start::Waited(sequence) => {
                 if let Some(number) = number {
                     self.journal.record(Change::QueuedGone(session.number, sequence));
-                    self.journal.release(number);
+                    self.journal.release(Some(number));
                 }
             }
             Start::Again(id) => {
@@ -304,7 +311,7 @@ impl Shard {
         self.begin_repeating(key);
         while self.repeat_next(key, &mut forms) {}
         while self.send_next(key, &mut forms) {}
-        self.drain_groups(key, &mut forms);
+        self.wake_groups(key);
         self.replay_retained(key, &mut forms);
         self.forms = forms;
         self.relieve(key);

@@ -168,7 +168,7 @@ impl Shard {
         self.by_number.remove(&session.number);
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = TopicFilter::new(filter) {
-                self.exit(key, filter);
+                self.exit(key, session.number, filter);
             }
         }
         if session.is_stored {

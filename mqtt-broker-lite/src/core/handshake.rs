@@ -168,7 +168,9 @@ impl Shard {
             return Some(connect.client_id.as_str().into());
         }
         let entropy = u128::from_be_bytes(self.opened(id)?.entropy);
-        Some(format!("auto-{entropy:032x}").into())
+        // One that is at home here, where the connection is.
+        let names = (0..).map(|count| format!("auto-{:032x}", entropy.wrapping_add(count)));
+        names.into_iter().find(|name| self.is_home(name.as_bytes())).map(Into::into)
     }
 
     fn ask(&mut self, id: ConnId, credentials: Credentials, connect: Vec<u8>) {
@@ -279,6 +281,7 @@ impl Shard {
             self.resuming.push(key);
         }
         self.store_session(key);
+        self.announce(key);
         self.send_connack(key, connect, session_present, data.as_deref());
     }
 

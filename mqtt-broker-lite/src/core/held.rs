@@ -13,6 +13,8 @@ pub(super) enum Then {
     Acknowledged,
     /// The client is connected.
     Connected,
+    /// A SUBACK is out: what is retained may follow.
+    Subscribed,
 }
 
 #[derive(Debug)]

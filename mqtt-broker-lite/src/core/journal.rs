@@ -56,6 +56,19 @@ impl Journal {
         cause
     }
 
+    /// Begins the cause of this turn, even if this shard has nothing to write for it.
+    pub(super) fn open(&mut self) {
+        if self.durable && self.open.is_none() {
+            self.open = Some(self.begin_wait());
+        }
+    }
+
+    /// This turn is a part of another shard's cause.
+    pub(super) fn adopt(&mut self, cause: Cause) {
+        self.unsynced.insert(cause, Vec::new());
+        self.open = Some(cause);
+    }
+
     /// The cause of this turn, if anything was written: what promises it waits for that.
     pub(super) fn cause(&self) -> Option<Cause> {
         self.open
@@ -112,7 +125,10 @@ impl Journal {
     }
 
     /// One reference less.
-    pub(super) fn release(&mut self, number: MessageNumber) {
+    pub(super) fn release(&mut self, number: Option<MessageNumber>) {
+        let Some(number) = number else {
+            return;
+        };
         let Some(count) = self.references.get_mut(&number) else {
             return;
         };

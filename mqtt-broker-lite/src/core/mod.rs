@@ -16,11 +16,13 @@ mod form;
 mod handshake;
 mod held;
 mod journal;
+mod link;
 mod message;
 mod outbound;
 mod policy;
 mod publish;
 mod reason;
+mod recall;
 mod recover;
 mod retained;
 mod session;
@@ -34,6 +36,7 @@ mod will;
 mod wire;
 
 pub use change::{Change, MessageNumber, SessionNumber, SessionRecord, StoredWill};
+pub use link::{Envelope, home};
 pub use message::{Client, Message};
 pub use policy::{Access, AllowAll, AuthStep, Credentials, Mechanism, Policy, Verdict};
 pub use reason::CloseReason;
@@ -117,6 +120,8 @@ pub enum Input<'a> {
     Sent(ConnId, usize),
     /// A connection is gone.
     Closed(ConnId),
+    /// Another shard said something.
+    Link(ShardId, Envelope),
     /// Everything under a cause is safe.
     Synced(Cause),
     /// A question was answered.
@@ -134,6 +139,8 @@ pub enum Output {
     Send(ConnId, Wire),
     /// Send what there is to send, then close the connection. Nothing more is said about it.
     Close(ConnId, CloseReason),
+    /// Say something to another shard: everything arrives there, once and in order.
+    Link(ShardId, Envelope),
     /// Do not read from this connection until [`Output::Resume`]: its messages go to somebody slow.
     Pause(ConnId),
     /// Read from it again.

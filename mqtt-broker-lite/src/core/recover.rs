@@ -21,16 +21,13 @@ impl Shard {
         for change in stored {
             self.restore_one(change, &mut messages);
         }
-        if let Some((cause, changes)) = self.journal.take() {
-            let part = super::Part::WHOLE;
-            self.outputs.push_back(super::Output::Write(cause, part, changes));
-        }
+        self.end_turn();
     }
 
     fn restore_one(&mut self, change: Change, messages: &mut BTreeMap<MessageNumber, Arc<Message>>) {
         match change {
             Change::Session(number, record) => self.restore_session(number, record),
-            Change::Group(number, name) => self.restore_group(number, name),
+            Change::Group(number, name) => self.restore_group(number, &name),
             Change::Subscription(number, filter, record) => self.restore_subscription(number, filter, record),
             Change::Message(number, message) => drop(messages.insert(number, message)),
             Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } => {

@@ -2,6 +2,7 @@
 //! jumps over whatever its filter cannot match: the cost is that of the matches, not of all there is.
 
 use super::deliver::Item;
+use super::link::home;
 use super::shard::Shard;
 use super::{Change, Message};
 use bytes::Bytes;
@@ -140,6 +141,11 @@ impl Shard {
     /// [MQTT-3.3.1-5 to -11 of 3.1.1, MQTT-3.3.1-5 to -7 of 5.0].
     pub(super) fn retain(&mut self, item: &mut Item<'_>) {
         let topic = item.view.topic;
+        let home = home(topic.as_bytes(), self.settings.shards);
+        if home != self.settings.shard {
+            self.route(home, item, true);
+            return;
+        }
         if item.view.payload.is_empty() {
             self.forget_retained(topic.as_bytes());
             return;

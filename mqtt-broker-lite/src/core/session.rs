@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::outbound::Outbound;
-use super::subscribe::Replay;
+use super::recall::Replay;
 use super::{Cause, Client, SessionNumber, SessionRecord, StoredWill};
 use mqtt_packet::{PacketId, SubscribeOptions};
 use std::collections::{BTreeMap, VecDeque};

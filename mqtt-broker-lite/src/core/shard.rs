@@ -5,17 +5,19 @@ use super::form::Forms;
 use super::handshake::Opened;
 use super::held::Then;
 use super::journal::Journal;
+use super::link::{Letter, Route, Routed};
 use super::retained::Retained;
 use super::session::Session;
 use super::shared::Group;
 use super::timers::{Timer, Timers};
 use super::topic_tree::{Grant, Seeded, Target, TopicTree};
 use super::{
-    Cause, CloseReason, ConnId, Input, Now, Output, Part, Policy, SessionNumber, Settings, Token, Wire,
+    Cause, CloseReason, ConnId, Input, Now, Output, Policy, SessionNumber, Settings, ShardId, Token, Wire,
 };
+use bytes::Bytes;
 use mqtt_packet::{DecodeError, EncodeError, Frame, PacketType, PingResp, ReasonCode, Version};
 use slab::Slab;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// One shard of a broker.
 ///
@@ -37,6 +39,8 @@ pub struct Shard {
     pub(super) groups_by_name: HashMap<Box<str>, usize, Seeded>,
     /// Groups whose queues were restored; only used while restoring.
     pub(super) groups_by_number: BTreeMap<SessionNumber, usize>,
+    /// How many walks over retained messages there were.
+    pub(super) last_walk: u64,
     /// How often a member of a group was chosen.
     pub(super) choices: u64,
     pub(super) retained: Retained,
@@ -48,8 +52,26 @@ pub struct Shard {
     pub(super) found: Vec<(Target, Grant)>,
     /// Sessions that were resumed and wait until what was written before is safe.
     pub(super) resuming: Vec<usize>,
+    /// Filters that this shard wants messages for, as the others know them.
+    pub(super) routes: HashMap<Box<str>, Route, Seeded>,
+    /// How many shards do not know a route yet.
+    pub(super) unknown_routes: BTreeMap<Cause, usize>,
+    /// Who on other shards waits for a route of this one.
+    pub(super) asked_for_route: BTreeMap<Cause, Vec<(ShardId, Cause)>>,
+    /// What goes to other shards at the end of this turn, and whether it is a part of its cause.
+    pub(super) crossing: BTreeMap<ShardId, Vec<Routed>>,
+    pub(super) crossing_matters: bool,
+    /// Whether this turn is what another shard wants.
+    pub(super) is_adopted: bool,
+    /// Groups that may send what they kept.
+    pub(super) unparking: Vec<usize>,
     /// What the message at hand has to wait for, because it met slow readers.
     pub(super) congested: Vec<Cause>,
+    /// Which topics of which shards met slow readers here.
+    pub(super) told_busy: BTreeMap<Cause, BTreeSet<(ShardId, Bytes)>>,
+    /// What waits here for slow readers elsewhere, and by which topics they are met.
+    pub(super) rooms_elsewhere: BTreeMap<Cause, Cause>,
+    pub(super) busy_topics: BTreeMap<Bytes, Cause>,
     /// Connections that are not read until somebody slow has read.
     pub(super) paused: BTreeMap<Cause, Vec<ConnId>>,
     /// Connections to close once a cause is safe.
@@ -85,6 +107,7 @@ impl Shard {
             groups_by_name: HashMap::with_hasher(hash),
             groups_by_number: BTreeMap::new(),
             choices: 0,
+            last_walk: 0,
             retained: Retained::default(),
             timers: Timers::default(),
             journal: Journal::new(settings.durable, settings.shard),
@@ -92,7 +115,17 @@ impl Shard {
             forms: Forms::default(),
             found: Vec::new(),
             resuming: Vec::new(),
+            routes: HashMap::with_hasher(hash),
+            unknown_routes: BTreeMap::new(),
+            asked_for_route: BTreeMap::new(),
+            crossing: BTreeMap::new(),
+            crossing_matters: false,
+            is_adopted: false,
+            unparking: Vec::new(),
             congested: Vec::new(),
+            told_busy: BTreeMap::new(),
+            rooms_elsewhere: BTreeMap::new(),
+            busy_topics: BTreeMap::new(),
             paused: BTreeMap::new(),
             closing: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -109,13 +142,16 @@ impl Shard {
             Input::Broken(id, error) => self.on_broken(id, error),
             Input::Sent(id, bytes) => self.on_sent(id, bytes),
             Input::Closed(id) => self.on_closed(id),
+            Input::Link(from, envelope) => self.on_link(from, envelope),
             Input::Synced(cause) => self.on_synced(cause),
             Input::Answer(token, decision) => self.on_answer(token, decision),
             Input::Shutdown => self.on_shutdown(),
             Input::Timeout => self.on_timeout(),
         }
-        if let Some((cause, changes)) = self.journal.take() {
-            self.outputs.push_back(Output::Write(cause, Part::WHOLE, changes));
+        self.end_turn();
+        while !self.unparking.is_empty() {
+            self.unpark();
+            self.end_turn();
         }
     }
 
@@ -261,6 +297,9 @@ impl Shard {
             }
         }
         self.resume_reading(cause);
+        for (shard, known) in self.asked_for_route.remove(&cause).unwrap_or_default() {
+            self.tell(shard, Letter::RouteKnown(known));
+        }
         for (id, reason) in self.closing.remove(&cause).unwrap_or_default() {
             self.outputs.push_back(Output::Close(id, reason));
         }
@@ -329,6 +368,10 @@ impl Shard {
         };
         match then {
             Then::Nothing => {}
+            Then::Subscribed => {
+                connection.subacks = connection.subacks.saturating_sub(1);
+                self.drain(key);
+            }
             Then::Acknowledged => connection.unacknowledged = connection.unacknowledged.saturating_sub(1),
             Then::Connected => {
                 connection.is_connected = true;

@@ -1,16 +1,17 @@
 //! Shared subscriptions: each message goes to one member of the group (5.0 section 4.8.2).
 //!
-//! A connected member is preferred, among them the one with the least on its way, among these the one that waited
-//! longest. What a member did not begin to receive goes to another when it is lost; while all are away, the group
-//! keeps its messages itself.
+//! A group is at home on the shard of its name; its members may live on others. A connected member is preferred, among
+//! them the one with the least on its way, among these the one that waited longest. What a member did not begin to
+//! receive goes to another when it is lost; while all are away, the group keeps its messages itself.
 
-use super::deliver::{Item, Terms};
+use super::deliver::{Item, Terms, record_queued};
 use super::form::Forms;
+use super::link::{Letter, Routed, home};
 use super::outbound::Queued;
 use super::session::Session;
 use super::shard::Shard;
 use super::topic_tree::{Grant, Target};
-use super::{Change, SessionNumber};
+use super::{Cause, Change, Message, SessionNumber, ShardId};
 use mqtt_client::delivery::Sending;
 use mqtt_packet::{QoS, TopicFilter};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,8 +22,7 @@ use std::sync::Arc;
 pub(super) struct Group {
     /// `$share/name/filter`.
     name: Arc<str>,
-    /// The sessions, and how each wants its messages.
-    members: BTreeMap<usize, Member>,
+    members: BTreeMap<MemberId, Member>,
     /// What waits until a member connects.
     queue: VecDeque<Queued>,
     queue_bytes: usize,
@@ -31,11 +31,61 @@ pub(super) struct Group {
     number: Option<SessionNumber>,
 }
 
+/// Where a member lives, and its session there.
+type MemberId = (ShardId, SessionNumber);
+
 #[derive(Clone, Copy, Debug)]
 struct Member {
     grant: Grant,
+    is_online: bool,
+    /// Whether it may come back.
+    is_kept: bool,
     /// When it was last chosen, counted in choices.
     chosen: u64,
+    /// What a member of another shard was given and did not finish.
+    outstanding: usize,
+}
+
+/// How much a member of another shard is given before it finishes something.
+const MAX_OUTSTANDING: usize = 1000;
+
+/// News of a member for the group's home.
+#[derive(Clone, Debug)]
+pub(super) struct Membership {
+    name: Box<str>,
+    session: SessionNumber,
+    news: News,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum News {
+    /// It takes part, or wants its messages otherwise; who asks is told when all shards know.
+    Joined {
+        grant: Grant,
+        known: Cause,
+    },
+    Left,
+    /// It is here or away, and may come back or not.
+    Presence {
+        is_online: bool,
+        is_kept: bool,
+    },
+    /// It is done with a message.
+    Done,
+}
+
+/// A message of a group and the member that it is for, or came back from.
+#[derive(Clone, Debug)]
+pub(super) struct Assignment {
+    name: Arc<str>,
+    session: SessionNumber,
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    /// The Subscription Identifier; 0 for none.
+    id: u32,
+    /// Under which number and place the store had it before.
+    parked: Option<(SessionNumber, u64)>,
 }
 
 impl Group {
@@ -49,12 +99,6 @@ impl Group {
             number: None,
         }
     }
-
-    fn pop(&mut self) -> Option<Queued> {
-        let queued = self.queue.pop_front()?;
-        self.queue_bytes = self.queue_bytes.saturating_sub(queued.message.size());
-        Some(queued)
-    }
 }
 
 /// The filter inside `$share/name/filter`; `None` where it is not one.
@@ -63,70 +107,232 @@ pub(super) fn inner(filter: TopicFilter<'_>) -> Option<TopicFilter<'_>> {
 }
 
 impl Shard {
-    /// A session joins a group, or changes how it wants its messages.
-    pub(super) fn join(&mut self, key: usize, name: &str, filter: TopicFilter<'_>, grant: Grant) {
-        let group = match self.groups_by_name.get(name) {
-            Some(&group) => group,
-            None => {
-                let group = self.groups.insert(Group::new(name));
-                self.groups_by_name.insert(name.into(), group);
-                self.tree.insert(filter, Target::Group(group), grant);
-                group
-            }
+    /// A session of this shard joins a group, or changes how it wants its messages.
+    pub(super) fn join(&mut self, key: usize, name: &str, grant: Grant) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
         };
-        if let Some(group) = self.groups.get_mut(group) {
-            let chosen = group.members.get(&key).map_or(0, |member| member.chosen);
-            group.members.insert(key, Member { grant, chosen });
+        let number = session.number;
+        if !session.groups.iter().any(|known| **known == *name) {
+            session.groups.push(name.into());
+        }
+        if self.is_home(name.as_bytes()) {
+            self.on_joined(self.settings.shard, name, number, grant, Some(key));
+        } else {
+            let known = self.journal.begin_wait();
+            self.unknown_routes.insert(known, 1);
+            self.report(number, name, News::Joined { grant, known });
+            self.reply(key, Some(known), super::held::Then::Nothing, |_, _| Ok(()));
+        }
+        self.announce(key);
+    }
+
+    /// A session of this shard leaves a group.
+    pub(super) fn leave(&mut self, key: usize, session: SessionNumber, name: &str) {
+        if let Some(session) = self.sessions.get_mut(key).filter(|known| known.number == session) {
+            session.groups.retain(|known| **known != *name);
+        }
+        if self.is_home(name.as_bytes()) {
+            self.on_left((self.settings.shard, session), name);
+        } else {
+            self.report(session, name, News::Left);
         }
     }
 
-    /// A session leaves a group; the last one takes the group with it [U5-3.10.4-1].
-    pub(super) fn leave(&mut self, key: usize, name: &str) {
+    /// Tells its groups whether a session of this shard is here.
+    pub(super) fn announce(&mut self, key: usize) {
+        let Some(session) = self.sessions.get(key).filter(|session| !session.groups.is_empty()) else {
+            return;
+        };
+        let (number, names) = (session.number, session.groups.clone());
+        let is_online = session.connection.is_some();
+        let is_kept = session.is_kept();
+        for name in names {
+            if self.is_home(name.as_bytes()) {
+                self.on_presence((self.settings.shard, number), &name, is_online, is_kept);
+            } else {
+                self.report(number, &name, News::Presence { is_online, is_kept });
+            }
+        }
+    }
+
+    fn report(&mut self, session: SessionNumber, name: &str, news: News) {
+        let membership = Membership { name: name.into(), session, news };
+        self.tell(home(name.as_bytes(), self.settings.shards), Letter::Member(membership));
+    }
+
+    /// News from another shard.
+    pub(super) fn on_membership(&mut self, from: ShardId, membership: Membership) {
+        let Membership { name, session, news } = membership;
+        let id = (from, session);
+        match news {
+            News::Joined { grant, known } => match self.on_joined(from, &name, session, grant, None) {
+                Some(route) if !self.journal.is_synced(route) => {
+                    self.asked_for_route.entry(route).or_default().push((from, known));
+                }
+                _ => self.tell(from, Letter::RouteKnown(known)),
+            },
+            News::Left => self.on_left(id, &name),
+            News::Presence { is_online, is_kept } => self.on_presence(id, &name, is_online, is_kept),
+            News::Done => {
+                if let Some(member) = self.member(id, &name) {
+                    member.outstanding = member.outstanding.saturating_sub(1);
+                }
+                self.unpark_named(&name);
+            }
+        }
+    }
+
+    fn member(&mut self, id: MemberId, name: &str) -> Option<&mut Member> {
+        let index = *self.groups_by_name.get(name)?;
+        self.groups.get_mut(index)?.members.get_mut(&id)
+    }
+
+    /// A member takes part; returns what tells when all shards know the filter. `key` waits for that.
+    fn on_joined(
+        &mut self,
+        shard: ShardId,
+        name: &str,
+        session: SessionNumber,
+        grant: Grant,
+        key: Option<usize>,
+    ) -> Option<Cause> {
+        let filter = TopicFilter::new(name).ok().and_then(inner)?;
+        let index = match self.groups_by_name.get(name) {
+            Some(&index) => {
+                self.await_known_route(filter, key);
+                index
+            }
+            None => {
+                let index = self.groups.insert(Group::new(name));
+                self.groups_by_name.insert(name.into(), index);
+                self.tree.insert(filter, Target::Group(index), grant);
+                self.add_route(filter, key);
+                index
+            }
+        };
+        let group = self.groups.get_mut(index)?;
+        let member = group.members.entry((shard, session)).or_insert(Member {
+            grant,
+            is_online: false,
+            is_kept: false,
+            chosen: 0,
+            outstanding: 0,
+        });
+        member.grant = grant;
+        self.known_route(filter)
+    }
+
+    /// A member is gone; the last one takes the group with it [U5-3.10.4-1].
+    fn on_left(&mut self, id: MemberId, name: &str) {
         let Some(&index) = self.groups_by_name.get(name) else {
             return;
         };
         let Some(group) = self.groups.get_mut(index) else {
             return;
         };
-        group.members.remove(&key);
+        group.members.remove(&id);
         if !group.members.is_empty() {
             return;
         }
         self.groups_by_name.remove(name);
         if let Some(filter) = TopicFilter::new(name).ok().and_then(inner) {
             self.tree.remove(filter, Target::Group(index));
+            self.remove_route(filter);
         }
         let group = self.groups.remove(index);
         for queued in &group.queue {
-            if let Some(number) = queued.number {
-                self.journal.release(number);
-            }
+            self.journal.release(queued.number);
         }
         if let Some(number) = group.number {
             self.journal.record(Change::GroupGone(number));
         }
     }
 
+    fn on_presence(&mut self, id: MemberId, name: &str, is_online: bool, is_kept: bool) {
+        if let Some(member) = self.member(id, name) {
+            member.is_online = is_online;
+            member.is_kept = is_kept;
+        }
+        if is_online {
+            self.unpark_named(name);
+        }
+    }
+
+    fn unpark_named(&mut self, name: &str) {
+        if let Some(&index) = self.groups_by_name.get(name) {
+            self.unparking.push(index);
+        }
+    }
+
+    /// The connected member that gets the next message.
+    fn choose(&mut self, index: usize) -> Option<(MemberId, Member)> {
+        let own = self.settings.shard;
+        let (sessions, by_number) = (&self.sessions, &self.by_number);
+        let group = self.groups.get_mut(index)?;
+        let online = group.members.iter_mut().filter(|(_, member)| member.is_online);
+        let (_, (id, member)) = online
+            .map(|(id, member)| {
+                let local = (id.0 == own).then(|| by_number.get(&id.1).and_then(|&key| sessions.get(key)));
+                let load = local.flatten().map_or(member.outstanding, load);
+                ((load, member.chosen, *id), (id, member))
+            })
+            .min_by_key(|(order, _)| *order)?;
+        self.choices = self.choices.saturating_add(1);
+        member.chosen = self.choices;
+        Some((*id, *member))
+    }
+
     /// Gives a message to one member of a group, or lets it wait for one.
     pub(super) fn share(&mut self, index: usize, item: &mut Item<'_>, forms: &mut Forms) {
-        let Some(group) = self.groups.get_mut(index) else {
-            return;
-        };
-        self.choices = self.choices.saturating_add(1);
-        let sessions = &self.sessions;
-        let online = group.members.iter_mut().filter_map(|(&key, member)| {
-            let session = sessions.get(key)?;
-            session.connection.as_ref()?;
-            Some((load(session), member.chosen, key, member))
-        });
-        let Some((.., key, member)) = online.min_by_key(|(load, chosen, key, _)| (*load, *chosen, *key))
-        else {
+        let Some((id, member)) = self.choose(index) else {
             self.park(index, item);
             return;
         };
-        member.chosen = self.choices;
-        let grant = member.grant;
-        let name = Arc::clone(&group.name);
+        if id.0 == self.settings.shard {
+            self.give(index, id.1, member.grant, item, forms);
+            return;
+        }
+        if member.outstanding >= MAX_OUTSTANDING || self.is_adopted && self.matters(item.view.qos) {
+            // Its cause is another shard's; it goes on with one of its own.
+            self.park(index, item);
+            self.unparking.push(index);
+            return;
+        }
+        self.assign(index, id, member.grant, item, None);
+    }
+
+    fn matters(&self, qos: QoS) -> bool {
+        qos > QoS::AtMostOnce && self.journal.is_durable()
+    }
+
+    /// A session of this shard may take more: perhaps its groups kept something.
+    pub(super) fn wake_groups(&mut self, key: usize) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        for name in &session.groups {
+            if let Some(&index) = self.groups_by_name.get(name)
+                && self.groups.get(index).is_some_and(|group| !group.queue.is_empty())
+            {
+                self.unparking.push(index);
+            }
+        }
+    }
+
+    /// To a member of this shard.
+    fn give(
+        &mut self,
+        index: usize,
+        session: SessionNumber,
+        grant: Grant,
+        item: &mut Item<'_>,
+        forms: &mut Forms,
+    ) {
+        let name = self.groups.get(index).map(|group| Arc::clone(&group.name));
+        let (Some(&key), Some(name)) = (self.by_number.get(&session), name) else {
+            return;
+        };
         let ids = [grant.id];
         let terms = Terms {
             qos: grant.qos.min(item.view.qos), // [MQTT-4.8.2-3]
@@ -137,14 +343,41 @@ impl Shard {
         self.offer(key, terms, item, forms);
     }
 
+    /// To a member of another shard.
+    fn assign(
+        &mut self,
+        index: usize,
+        id: MemberId,
+        grant: Grant,
+        item: &mut Item<'_>,
+        parked: Option<(SessionNumber, u64)>,
+    ) {
+        let Some(group) = self.groups.get_mut(index) else {
+            return;
+        };
+        let qos = grant.qos.min(item.view.qos);
+        if let Some(member) = group.members.get_mut(&id).filter(|_| qos > QoS::AtMostOnce) {
+            member.outstanding = member.outstanding.saturating_add(1);
+        }
+        let assignment = Assignment {
+            name: Arc::clone(&group.name),
+            session: id.1,
+            message: Arc::clone(item.message()),
+            qos,
+            retain: grant.retain_as_published && item.view.retain,
+            id: grant.id,
+            parked,
+        };
+        self.cross(id.0, Routed::Assign(assignment), qos);
+    }
+
     /// All members are away: the group keeps the message, if there is a session that may come back for it.
     fn park(&mut self, index: usize, item: &mut Item<'_>) {
         let Some(group) = self.groups.get_mut(index) else {
             return;
         };
-        let kept =
-            group.members.iter().filter(|(key, _)| self.sessions.get(**key).is_some_and(Session::is_kept));
-        let qos = kept.map(|(_, member)| member.grant.qos).max().map(|qos| qos.min(item.view.qos));
+        let able = group.members.values().filter(|member| member.is_kept || member.is_online);
+        let qos = able.map(|member| member.grant.qos).max().map(|qos| qos.min(item.view.qos));
         let Some(qos) = qos.filter(|&qos| qos > QoS::AtMostOnce) else {
             return;
         };
@@ -154,8 +387,9 @@ impl Shard {
             return;
         }
         group.queue_bytes = bytes;
+        group.last_sequence = group.last_sequence.saturating_add(1);
         let mut queued = Queued {
-            sequence: 0,
+            sequence: group.last_sequence,
             number: None,
             qos,
             retain: item.view.retain,
@@ -171,49 +405,134 @@ impl Shard {
                 number
             });
             group.number = Some(number);
-            group.last_sequence = group.last_sequence.saturating_add(1);
-            queued.sequence = group.last_sequence;
             queued.number = Some(self.journal.refer(item.number(), &queued.message));
-            super::deliver::record_queued(number, &queued, &mut self.journal);
+            record_queued(number, &queued, &mut self.journal);
         }
         group.queue.push_back(queued);
     }
 
-    /// Sends what the groups of a session kept, for as long as it may.
-    pub(super) fn drain_groups(&mut self, key: usize, forms: &mut Forms) {
-        let names = match self.sessions.get(key) {
-            Some(session) if !session.groups.is_empty() => session.groups.clone(),
-            _ => return,
+    /// Sends what groups kept to members that are here now.
+    pub(super) fn unpark(&mut self) {
+        let mut indices = std::mem::take(&mut self.unparking);
+        indices.sort_unstable();
+        indices.dedup();
+        let mut forms = std::mem::take(&mut self.forms);
+        for index in indices {
+            while self.unpark_next(index, &mut forms) {}
+        }
+        self.forms = forms;
+    }
+
+    fn unpark_next(&mut self, index: usize, forms: &mut Forms) -> bool {
+        let Some(front) = self.groups.get(index).and_then(|group| group.queue.front()) else {
+            return false;
         };
-        for name in names {
-            let Some(&index) = self.groups_by_name.get(&*name) else {
-                continue;
-            };
-            while let Some(queued) = self.take_parked(key, index) {
-                self.redispatch(index, queued, forms);
+        let qos = front.qos;
+        let Some((id, member)) = self.choose(index) else {
+            return false;
+        };
+        let is_local = id.0 == self.settings.shard;
+        let has_room = if is_local { self.has_room(id.1, qos) } else { member.outstanding < MAX_OUTSTANDING };
+        if !has_room {
+            return false;
+        }
+        let Some(group) = self.groups.get_mut(index) else {
+            return false;
+        };
+        let Some(queued) = group.queue.pop_front() else {
+            return false;
+        };
+        group.queue_bytes = group.queue_bytes.saturating_sub(queued.message.size());
+        let parked = group.number.filter(|_| queued.number.is_some()).map(|number| (number, queued.sequence));
+        if let Some((number, sequence)) = parked {
+            self.journal.record(Change::QueuedGone(number, sequence));
+        }
+        if !queued.message.is_expired(self.now.wall)
+            && let Some(view) = queued.message.view()
+        {
+            let mut item = Item::of(view, Arc::clone(&queued.message));
+            *item.number() = queued.number;
+            forms.clear();
+            if is_local {
+                self.give(index, id.1, member.grant, &mut item, forms);
+            } else {
+                self.assign(index, id, member.grant, &mut item, parked);
             }
         }
+        // A new reference was counted before the old one goes.
+        self.journal.release(queued.number);
+        true
     }
 
-    /// The next message of a group, if this session may have it now.
-    fn take_parked(&mut self, key: usize, index: usize) -> Option<Queued> {
-        let group = self.groups.get_mut(index)?;
-        let front = group.queue.front()?;
-        let session = self.sessions.get(key)?;
-        let connection = session.connection.as_deref()?;
-        if !connection.may_send(front.qos, &self.settings) || session.outbound.must_wait(front.qos) {
-            return None;
-        }
-        let queued = group.pop()?;
-        if let Some(number) = group.number.filter(|_| queued.number.is_some()) {
-            self.journal.record(Change::QueuedGone(number, queued.sequence));
-        }
-        Some(queued)
+    fn has_room(&self, session: SessionNumber, qos: QoS) -> bool {
+        let session = self.by_number.get(&session).and_then(|&key| self.sessions.get(key));
+        session.is_some_and(|session| {
+            let connection = session.connection.as_deref();
+            connection.is_some_and(|connection| connection.may_send(qos, &self.settings))
+                && !session.outbound.must_wait(qos)
+        })
     }
 
-    /// What was meant for one member goes to another.
-    fn redispatch(&mut self, index: usize, queued: Queued, forms: &mut Forms) {
-        if !queued.message.is_expired(self.now.wall)
+    /// A message of a group that is at home on another shard, for a session of this one.
+    pub(super) fn on_assign(&mut self, assignment: Assignment) {
+        let Some(&key) = self.by_number.get(&assignment.session) else {
+            // The place where it was stored is its place again, in the same cause that took it away.
+            if let Some((number, sequence)) = assignment.parked {
+                let queued = assignment.to_queued(sequence);
+                let mut stored = None;
+                let queued =
+                    Queued { number: Some(self.journal.refer(&mut stored, &queued.message)), ..queued };
+                record_queued(number, &queued, &mut self.journal);
+            }
+            let home = home(assignment.name.as_bytes(), self.settings.shards);
+            self.cross(home, Routed::Return(assignment), QoS::AtMostOnce);
+            return;
+        };
+        let ids = [assignment.id];
+        let terms = Terms {
+            qos: assignment.qos,
+            retain: assignment.retain,
+            subscription_ids: if assignment.id > 0 { &ids } else { &[] },
+            group: Some(&assignment.name),
+        };
+        if let Some(view) = assignment.message.view() {
+            let mut forms = std::mem::take(&mut self.forms);
+            forms.clear();
+            self.offer(key, terms, &mut Item::of(view, Arc::clone(&assignment.message)), &mut forms);
+            self.forms = forms;
+        }
+    }
+
+    /// A message that came back from a member.
+    pub(super) fn on_return(&mut self, assignment: Assignment) {
+        let Some(&index) = self.groups_by_name.get(&*assignment.name) else {
+            return;
+        };
+        if let Some(view) = assignment.message.view() {
+            self.park(index, &mut Item::of(view, Arc::clone(&assignment.message)));
+        }
+        self.unparking.push(index);
+    }
+
+    /// What was meant for a member of this shard goes back to its group, and on to another.
+    fn give_back(&mut self, session: SessionNumber, queued: Queued, forms: &mut Forms) {
+        let Some(name) = &queued.group else {
+            return;
+        };
+        if !self.is_home(name.as_bytes()) {
+            let assignment = Assignment {
+                name: Arc::clone(name),
+                session,
+                message: Arc::clone(&queued.message),
+                qos: queued.qos,
+                retain: queued.retain,
+                id: 0,
+                parked: None,
+            };
+            let home = home(name.as_bytes(), self.settings.shards);
+            self.cross(home, Routed::Return(assignment), queued.qos);
+        } else if let Some(&index) = self.groups_by_name.get(&**name)
+            && !queued.message.is_expired(self.now.wall)
             && let Some(view) = queued.message.view()
         {
             let mut item = Item::of(view, Arc::clone(&queued.message));
@@ -221,14 +540,11 @@ impl Shard {
             forms.clear();
             self.share(index, &mut item, forms);
         }
-        // The new reference was counted before the old one goes.
-        if let Some(number) = queued.number {
-            self.journal.release(number);
-        }
     }
 
     /// A member lost its connection and keeps its session: what it did not begin to receive goes to the others.
     pub(super) fn hand_on_waiting(&mut self, key: usize) {
+        self.announce(key);
         let Some(session) = self.sessions.get_mut(key).filter(|session| !session.groups.is_empty()) else {
             return;
         };
@@ -236,14 +552,13 @@ impl Shard {
         let taken = session.outbound.take_shared();
         let mut forms = std::mem::take(&mut self.forms);
         for queued in taken {
-            if queued.number.is_some() {
+            let stored = queued.number;
+            if stored.is_some() {
                 self.journal.record(Change::QueuedGone(number, queued.sequence));
             }
-            let index = queued.group.as_ref().and_then(|name| self.groups_by_name.get(&**name));
-            match index {
-                Some(&index) => self.redispatch(index, queued, &mut forms),
-                None => queued.number.into_iter().for_each(|number| self.journal.release(number)),
-            }
+            self.done(number, &queued);
+            self.give_back(number, queued, &mut forms);
+            self.journal.release(stored);
         }
         self.forms = forms;
     }
@@ -253,26 +568,46 @@ impl Shard {
     pub(super) fn hand_on_all(&mut self, mut session: Session) {
         let mut forms = std::mem::take(&mut self.forms);
         for (stage, queued) in session.outbound.take_all() {
-            let index = queued.group.as_ref().and_then(|name| self.groups_by_name.get(&**name));
-            let goes_on = matches!(stage, None | Some(Sending::AwaitPubAck));
-            match index {
-                Some(&index) if goes_on => self.redispatch(index, queued, &mut forms),
-                _ => queued.number.into_iter().for_each(|number| self.journal.release(number)),
+            let stored = queued.number;
+            if matches!(stage, None | Some(Sending::AwaitPubAck)) {
+                self.give_back(session.number, queued, &mut forms);
             }
+            self.journal.release(stored);
         }
         self.forms = forms;
     }
 
+    /// A session is done with a message: its group's home may give it more.
+    pub(super) fn done(&mut self, session: SessionNumber, queued: &Queued) {
+        if let Some(name) = &queued.group
+            && queued.qos > QoS::AtMostOnce
+            && !self.is_home(name.as_bytes())
+        {
+            self.report(session, name, News::Done);
+        }
+    }
+
     /// A group with a queue, from before a restart.
-    pub(super) fn restore_group(&mut self, number: SessionNumber, name: Box<str>) {
-        let Some(filter) = TopicFilter::new(&name).ok().and_then(inner) else {
+    pub(super) fn restore_group(&mut self, number: SessionNumber, name: &str) {
+        let Some(filter) = TopicFilter::new(name).ok().and_then(inner) else {
             return;
         };
-        let group = self.groups.insert(Group { number: Some(number), ..Group::new(&name) });
-        let grant = Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: 0 };
-        self.tree.insert(filter, Target::Group(group), grant);
-        self.groups_by_name.insert(name, group);
-        self.groups_by_number.insert(number, group);
+        let index = match self.groups_by_name.get(name) {
+            Some(&index) => index,
+            None => {
+                let index = self.groups.insert(Group::new(name));
+                let grant =
+                    Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: 0 };
+                self.tree.insert(filter, Target::Group(index), grant);
+                self.groups_by_name.insert(name.into(), index);
+                self.add_route(filter, None);
+                index
+            }
+        };
+        if let Some(group) = self.groups.get_mut(index) {
+            group.number = Some(number);
+        }
+        self.groups_by_number.insert(number, index);
         self.count_session(number);
     }
 
@@ -286,6 +621,20 @@ impl Shard {
         group.queue_bytes = group.queue_bytes.saturating_add(queued.message.size());
         group.queue.push_back(Queued { group: Some(Arc::clone(&group.name)), ..queued.clone() });
         true
+    }
+}
+
+impl Assignment {
+    fn to_queued(&self, sequence: u64) -> Queued {
+        Queued {
+            sequence,
+            message: Arc::clone(&self.message),
+            number: None,
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: Box::default(),
+            group: Some(Arc::clone(&self.name)),
+        }
     }
 }
 

@@ -1,30 +1,15 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and the retained messages that a subscription brings
 //! (3.1.1 and 5.0 sections 3.8 to 3.11).
 
-use super::deliver::{Item, Terms};
-use super::form::Forms;
 use super::held::Then;
-use super::retained::Cursor;
 use super::shard::Shard;
 use super::shared;
-use super::timers::Timer;
 use super::topic_tree::{Grant, Target, levels};
-use super::{Access, Change, Client, CloseReason, SubscriptionRecord};
+use super::{Access, Change, Client, CloseReason, SessionNumber, SubscriptionRecord};
 use mqtt_packet::{
-    Frame, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilter, TopicFilter, UnsubAck,
-    Unsubscribe,
+    Frame, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilter, TopicFilter, UnsubAck, Unsubscribe,
 };
 use std::sync::Arc;
-
-/// A walk over the retained messages for one subscription.
-#[derive(Debug)]
-pub(super) struct Replay {
-    filter: Box<str>,
-    cursor: Cursor,
-    qos: QoS,
-    /// The Subscription Identifier; 0 for none.
-    id: u32,
-}
 
 /// How a subscription stands in the topic tree.
 pub(super) fn grant(record: SubscriptionRecord) -> Grant {
@@ -72,11 +57,13 @@ impl Shard {
             };
             codes.push(code);
         }
+        if let Some(connection) = self.connection(key) {
+            connection.subacks = connection.subacks.saturating_add(1);
+        }
         let cause = self.journal.cause();
-        self.reply(key, cause, Then::Nothing, |version, out| {
+        self.reply(key, cause, Then::Subscribed, |version, out| {
             SubAck::new(subscribe.id, &codes).encode(version, out)
         });
-        self.drain(key);
         Ok(())
     }
 
@@ -124,12 +111,7 @@ impl Shard {
             self.journal.record(Change::Subscription(session.number, name.clone(), record));
         }
         if sends_retained {
-            session.replays.push_back(Replay {
-                filter: name.clone(),
-                cursor: Cursor::From(Vec::new()),
-                qos: record.options.qos,
-                id: record.id,
-            });
+            self.begin_replay(key, filter, record.options.qos, record.id);
         }
         self.enter(key, filter, grant(record));
     }
@@ -165,109 +147,32 @@ impl Shard {
         if session.subscriptions.remove(name).is_none() {
             return false;
         }
+        let number = session.number;
         session.replays.retain(|replay| &*replay.filter != name);
         if session.is_kept() {
             self.journal.record(Change::SubscriptionGone(session.number, name.into()));
         }
-        self.exit(key, filter);
+        self.exit(key, number, filter);
         true
     }
 
     /// From now on messages come by this subscription.
     pub(super) fn enter(&mut self, key: usize, filter: TopicFilter<'_>, grant: Grant) {
-        let Some(inner) = shared::inner(filter) else {
-            self.tree.insert(filter, Target::Session(key), grant);
-            return;
-        };
-        let name = filter.as_str();
-        self.join(key, name, inner, grant);
-        if let Some(session) = self.sessions.get_mut(key)
-            && !session.groups.iter().any(|known| **known == *name)
-        {
-            session.groups.push(name.into());
+        if shared::inner(filter).is_some() {
+            self.join(key, filter.as_str(), grant);
+        } else if self.tree.insert(filter, Target::Session(key), grant) {
+            self.add_route(filter, Some(key));
+        } else {
+            self.await_known_route(filter, Some(key));
         }
     }
 
     /// From now on they do not.
-    pub(super) fn exit(&mut self, key: usize, filter: TopicFilter<'_>) {
-        if shared::inner(filter).is_none() {
-            self.tree.remove(filter, Target::Session(key));
-            return;
-        }
-        let name = filter.as_str();
-        self.leave(key, name);
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.groups.retain(|known| **known != *name);
-        }
-    }
-
-    /// Sends retained messages for as long as there is room: never a burst into memory, never dropped for a limit.
-    pub(super) fn replay_retained(&mut self, key: usize, forms: &mut Forms) {
-        while let Some(session) = self.sessions.get_mut(key) {
-            let Some(replay) = session.replays.front() else {
-                return;
-            };
-            let is_ready = session.connection.as_deref().is_some_and(|connection| {
-                connection.may_send(replay.qos, &self.settings) && !session.outbound.must_wait(replay.qos)
-            });
-            if !is_ready {
-                return;
-            }
-            let Ok(filter) = TopicFilter::new(&replay.filter) else {
-                return;
-            };
-            let (qos, id, number) = (replay.qos, replay.id, session.number);
-            let (found, next) = self.retained.next(filter, &replay.cursor);
-            let found = found.cloned();
-            let is_interrupted = found.is_none() && next != Cursor::End;
-            if next == Cursor::End {
-                session.replays.pop_front();
-            } else if let Some(replay) = session.replays.front_mut() {
-                replay.cursor = next;
-            }
-            if let Some(message) = found {
-                self.send_retained(key, &message, qos, id, forms);
-            }
-            if is_interrupted {
-                // Others have their turn first.
-                self.timers.start(self.now.mono, Timer::Replay(number));
-                return;
-            }
-        }
-    }
-
-    fn send_retained(
-        &mut self,
-        key: usize,
-        message: &Arc<super::Message>,
-        qos: QoS,
-        id: u32,
-        forms: &mut Forms,
-    ) {
-        let Some(view) = message.view() else {
-            return;
-        };
-        if message.is_expired(self.now.wall) {
-            self.forget_retained(view.topic.as_bytes()); // [U5-3.3.1-2]
-            return;
-        }
-        // A publisher that lost its right does not speak through what it left behind.
-        if !self.may(&message.publisher, Access::Publish, view.topic.as_utf8()) {
-            return;
-        }
-        let ids = [id];
-        let terms = Terms {
-            qos: qos.min(view.qos),
-            retain: true, // [MQTT-3.3.1-8] [U5-3.3.1-1]
-            subscription_ids: if id > 0 { &ids } else { &[] },
-            group: None,
-        };
-        self.send_new(key, terms, &mut Item::of(view, Arc::clone(message)), forms);
-    }
-
-    pub(super) fn on_replay_timeout(&mut self, number: super::SessionNumber) {
-        if let Some(&key) = self.by_number.get(&number) {
-            self.drain(key);
+    pub(super) fn exit(&mut self, key: usize, number: SessionNumber, filter: TopicFilter<'_>) {
+        if shared::inner(filter).is_some() {
+            self.leave(key, number, filter.as_str());
+        } else if self.tree.remove(filter, Target::Session(key)) {
+            self.remove_route(filter);
         }
     }
 }

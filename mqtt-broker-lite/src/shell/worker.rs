@@ -333,6 +333,8 @@ impl Worker {
             Output::Close(id, reason) => self.close(id, reason, now),
             Output::Pause(id) => self.pause(id, true),
             Output::Resume(id) => self.pause(id, false),
+            // There is one shard so far.
+            Output::Link(..) => {}
             Output::WakeAt(at) => self.wake_at = Some(at),
             // Nothing is kept, so everything is as safe as it will ever be.
             Output::Write(cause, ..) => self.shard.handle(now, Input::Synced(cause)),

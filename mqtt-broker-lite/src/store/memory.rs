@@ -1,8 +1,8 @@
 //! A store in memory: forgets with the process, and is what the simulated disk is made of.
 
-use crate::core::{Change, MessageNumber, SessionNumber};
+use crate::core::{Change, MessageNumber, SessionNumber, ShardId, home};
 use mqtt_packet::PacketId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is left of all changes, each under its key.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,31 @@ impl Memory {
         self.queued.retain(|(of, _), _| *of != session);
         self.in_flight.retain(|(of, _), _| *of != session);
         self.received.retain(|(of, _), _| *of != session);
+    }
+
+    /// What is left for one of so many shards, in the order in which it wants it back. How many there were before does
+    /// not matter.
+    pub fn stored_at(&self, shard: ShardId, shards: u16) -> impl Iterator<Item = Change> {
+        let is_here = move |name: &[u8]| home(name, shards) == shard;
+        let sessions = self.sessions.values().filter_map(move |change| match change {
+            Change::Session(number, record) => is_here(record.client.client_id.as_bytes()).then_some(*number),
+            _ => None,
+        });
+        let groups = self.groups.values().filter_map(move |change| match change {
+            Change::Group(number, name) => is_here(name.as_bytes()).then_some(*number),
+            _ => None,
+        });
+        let owners: BTreeSet<_> = sessions.chain(groups).collect();
+        self.stored().filter(move |change| match change {
+            Change::Session(owner, _)
+            | Change::Group(owner, _)
+            | Change::Subscription(owner, ..)
+            | Change::Queued { session: owner, .. }
+            | Change::InFlight { session: owner, .. }
+            | Change::Received(owner, _) => owners.contains(owner),
+            Change::Retained(message) => is_here(&message.topic),
+            _ => true,
+        })
     }
 
     /// What is left, in the order in which a shard wants it back.

@@ -1,6 +1,6 @@
 //! Who may do what, asked at every state; and extended authentication (sections 4.12, 5.4).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_broker_lite::core::{
     Access, AuthStep, Client as Who, Credentials, Decision, Mechanism, Policy, Question, Settings, Verdict,
 };
@@ -98,7 +98,7 @@ fn a_slow_answer_parks_the_connection_in_order() {
         world.publish(client, "t", 0, 0, "first");
         world.send(client, Packet::PingReq(PingReq));
         world.expect(client, &[]);
-        let Question::Authenticate(credentials) = &world.questions[0].1;
+        let Question::Authenticate(credentials) = &world.questions[0].2;
         assert_eq!(credentials.password.as_deref(), Some(&b"x"[..]));
         assert!(!format!("{credentials:?}").contains("password"), "a secret in a log");
         world.answer(decision);

@@ -1,6 +1,6 @@
 //! Readers that are slower than their writers: who waits, for how long, and what is dropped.
 
-use crate::world::*;
+use super::world::*;
 use mqtt_broker_lite::core::Settings;
 use mqtt_packet::AckKind::PubAck;
 use mqtt_packet::Version::{V3_1_1, V5};

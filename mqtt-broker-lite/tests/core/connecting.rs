@@ -1,6 +1,6 @@
 //! CONNECT, CONNACK, keep alive, takeover (sections 3.1, 3.2, 3.12, 3.14).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_broker_lite::core::{CloseReason, Settings};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};
 use mqtt_packet::*;

@@ -1,6 +1,6 @@
 //! PUBLISH and its handshakes, both ways (sections 3.3 to 3.7, 4.3, 4.6).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_broker_lite::core::Settings;
 use mqtt_packet::AckKind::{PubAck, PubComp, PubRec, PubRel};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};

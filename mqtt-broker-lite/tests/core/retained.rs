@@ -1,6 +1,6 @@
 //! Retained messages (sections 3.3.1.3, 3.8.3.1).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_broker_lite::core::Settings;
 use mqtt_packet::RetainHandling::{DoNotSend, SendAtSubscribe, SendIfNew};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};

@@ -1,6 +1,6 @@
 //! Sessions that outlive their connections (sections 3.1.2.4, 3.1.2.11.2, 4.1, 4.4).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_broker_lite::core::Settings;
 use mqtt_packet::AckKind::{PubAck, PubComp, PubRec, PubRel};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};

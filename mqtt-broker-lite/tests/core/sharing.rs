@@ -1,6 +1,6 @@
 //! Shared subscriptions (section 4.8.2).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_packet::AckKind::{PubAck, PubComp, PubRec};
 use mqtt_packet::Version::{V3_1_1, V5};
 use mqtt_packet::*;

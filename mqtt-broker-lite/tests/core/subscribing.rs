@@ -1,6 +1,6 @@
 //! SUBSCRIBE, UNSUBSCRIBE, matching, options (sections 3.8 to 3.11, 4.7).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_packet::AckKind::{PubComp, PubRec};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};
 use mqtt_packet::*;

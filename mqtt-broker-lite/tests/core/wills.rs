@@ -1,6 +1,6 @@
 //! The will: how the connection ended decides (sections 3.1.2.5, 3.1.3.2, 3.14.4).
 
-use crate::world::*;
+use super::world::*;
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};
 use mqtt_packet::*;
 

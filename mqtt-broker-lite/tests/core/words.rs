@@ -1,12 +1,13 @@
 //! What the broker says in words, what it leaves unsaid, and what it lets pass.
 
-use crate::world::*;
-use mqtt_broker_lite::core::{Credentials, Input, Policy, Settings, Verdict};
+use super::world::*;
+use mqtt_broker_lite::core::{Credentials, Policy, Settings, Verdict};
 use mqtt_packet::AckKind::{PubComp, PubRec, PubRel};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};
 use mqtt_packet::*;
 
 /// Nobody may do anything but connect, and not under every name.
+#[derive(Clone)]
 struct Strict;
 
 impl Policy for Strict {
@@ -131,7 +132,7 @@ fn everybody_is_told_when_the_broker_stops() {
     let mut world = World::new();
     let old = world.client(V3_1_1, "old");
     let new = world.client(V5, "new");
-    world.handle(Input::Shutdown);
+    world.shut_down();
     world.expect_closed(old, &[]);
     world.expect_closed(new, &["DISCONNECT 0x8B Server shutting down [ReasonString(\"the broker stops\")]"]);
 }

@@ -2,12 +2,12 @@
 //! one line for each packet.
 
 use mqtt_broker_lite::core::{
-    AllowAll, Cause, Change, CloseReason, ConnId, Decision, Input, Now, Output, Part, Policy, Question,
-    Settings, Shard, Token,
+    AllowAll, Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Now, Output, Part, Policy,
+    Question, Settings, Shard, ShardId, Token, home,
 };
 use mqtt_broker_lite::store::{Memory, Parts};
 use mqtt_packet::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One end of a connection.
 #[derive(Default)]
@@ -17,28 +17,47 @@ struct Line {
     /// Bytes that were sent and that a slow reader leaves in the shell.
     unsent: usize,
     is_stalled: bool,
+    shard: usize,
+    has_connected: bool,
 }
 
 pub struct World {
-    pub shard: Shard,
+    shards: Vec<Node>,
     settings: Settings,
     pub now: Now,
     lines: BTreeMap<ConnId, Line>,
     versions: BTreeMap<ConnId, Version>,
     last_id: u64,
-    wake_at: Option<u64>,
     parts: Parts,
+    /// Which shards wrote a part of a cause.
+    writers: BTreeMap<Cause, BTreeSet<usize>>,
     pub disk: Memory,
     /// Written and not safe yet, if the disk is slow.
     unsynced: Vec<(Cause, Vec<Change>)>,
     pub disk_is_slow: bool,
-    pub questions: Vec<(Token, Question)>,
+    pub questions: Vec<(usize, Token, Question)>,
     paused: BTreeSet<ConnId>,
+}
+
+struct Node {
+    shard: Shard,
+    wake_at: Option<u64>,
+    /// What other shards said and it has not heard yet.
+    mail: VecDeque<(ShardId, Envelope)>,
 }
 
 /// A client's end.
 #[derive(Clone, Copy)]
 pub struct Client(pub ConnId);
+
+/// These tests are built once for each number of shards.
+fn shards() -> u16 {
+    match env!("CARGO_CRATE_NAME") {
+        "core_2_shards" => 2,
+        "core_4_shards" => 4,
+        _ => 1,
+    }
+}
 
 impl World {
     pub fn new() -> Self {
@@ -53,100 +72,180 @@ impl World {
         Self::with_policy(settings, AllowAll)
     }
 
-    pub fn with_policy(settings: Settings, policy: impl Policy + 'static) -> Self {
-        Self {
-            shard: Shard::new(settings.clone(), Box::new(policy)),
+    pub fn with_policy(settings: Settings, policy: impl Policy + Clone + 'static) -> Self {
+        let mut world = Self {
+            shards: Vec::new(),
             settings,
             now: Now { mono: 1_000, wall: 1_700_000_000_000 },
             lines: BTreeMap::new(),
             versions: BTreeMap::new(),
             last_id: 0,
-            wake_at: None,
             parts: Parts::default(),
+            writers: BTreeMap::new(),
             disk: Memory::default(),
             unsynced: Vec::new(),
             disk_is_slow: false,
             questions: Vec::new(),
             paused: BTreeSet::new(),
-        }
+        };
+        world.start(policy);
+        world
     }
 
+    fn start(&mut self, policy: impl Policy + Clone + 'static) {
+        let make = |shard| Node {
+            shard: Shard::new(
+                Settings { shard: ShardId(shard), shards: shards(), ..self.settings.clone() },
+                Box::new(policy.clone()),
+            ),
+            wake_at: None,
+            mail: VecDeque::new(),
+        };
+        self.shards = (0..shards()).map(make).collect();
+    }
+
+    /// Something about a connection, told to the shard that has it.
     pub fn handle(&mut self, input: Input<'_>) {
-        self.shard.handle(self.now, input);
+        let id = match &input {
+            Input::Opened(id, _)
+            | Input::Frame(id, _)
+            | Input::Broken(id, _)
+            | Input::Sent(id, _)
+            | Input::Closed(id) => *id,
+            other => panic!("not about a connection: {other:?}"),
+        };
+        let shard = self.lines.get(&id).map_or(0, |line| line.shard);
+        self.tell(shard, input);
+    }
+
+    fn tell(&mut self, shard: usize, input: Input<'_>) {
+        self.shards[shard].shard.handle(self.now, input);
         self.work();
     }
 
+    pub fn shut_down(&mut self) {
+        for shard in 0..self.shards.len() {
+            self.tell(shard, Input::Shutdown);
+        }
+    }
+
     fn work(&mut self) {
-        while let Some(output) = self.shard.poll() {
-            match output {
-                Output::Send(id, wire) => {
-                    let line = self.lines.get_mut(&id).expect("sent to a connection that never was");
-                    assert!(line.closed.is_none(), "sent after the close");
-                    line.received.extend(wire.to_vec());
-                    line.unsent += wire.len();
-                    if !line.is_stalled {
-                        let sent = std::mem::take(&mut line.unsent);
-                        self.shard.handle(self.now, Input::Sent(id, sent));
-                    }
+        let mut busy = true;
+        while busy {
+            busy = false;
+            for index in 0..self.shards.len() {
+                while let Some(output) = self.shards[index].shard.poll() {
+                    busy = true;
+                    self.obey(index, output);
                 }
-                Output::Close(id, reason) => {
-                    let line = self.lines.get_mut(&id).expect("closed a connection that never was");
-                    assert_eq!(line.closed.replace(reason), None, "closed twice");
+                while let Some((from, envelope)) = self.shards[index].mail.pop_front() {
+                    busy = true;
+                    self.shards[index].shard.handle(self.now, Input::Link(from, envelope));
                 }
-                Output::Write(cause, part, changes) => self.write(cause, part, changes),
-                Output::Ask(token, question) => self.questions.push((token, question)),
-                Output::Pause(id) => assert!(self.paused.insert(id), "paused twice"),
-                Output::Resume(id) => assert!(self.paused.remove(&id), "was not paused"),
-                Output::WakeAt(at) => self.wake_at = Some(at),
             }
+        }
+    }
+
+    fn obey(&mut self, shard: usize, output: Output) {
+        match output {
+            Output::Send(id, wire) => {
+                // Somebody who was cut off a moment ago gets nothing.
+                let Some(line) = self.lines.get_mut(&id) else { return };
+                assert!(line.closed.is_none(), "sent after the close");
+                line.received.extend(wire.to_vec());
+                line.unsent += wire.len();
+                if !line.is_stalled {
+                    let sent = std::mem::take(&mut line.unsent);
+                    self.shards[shard].shard.handle(self.now, Input::Sent(id, sent));
+                }
+            }
+            Output::Close(id, reason) => {
+                let line = self.lines.get_mut(&id).expect("closed a connection that never was");
+                assert_eq!(line.closed.replace(reason), None, "closed twice");
+            }
+            Output::Write(cause, part, changes) => {
+                self.writers.entry(cause).or_default().insert(shard);
+                self.write(cause, part, changes);
+            }
+            Output::Link(to, envelope) => {
+                let from = ShardId(u16::try_from(shard).unwrap());
+                assert_ne!(from, to, "talks to itself");
+                self.shards[usize::from(to.0)].mail.push_back((from, envelope));
+            }
+            Output::Ask(token, question) => self.questions.push((shard, token, question)),
+            Output::Pause(id) => assert!(self.paused.insert(id), "paused twice"),
+            Output::Resume(id) => assert!(self.paused.remove(&id), "was not paused"),
+            Output::WakeAt(at) => self.shards[shard].wake_at = Some(at),
         }
     }
 
     fn write(&mut self, cause: Cause, part: Part, changes: Vec<Change>) {
         if let Some(changes) = self.parts.add(cause, part, changes) {
+            if changes.is_empty() {
+                // Nothing to write is as safe as it will ever be.
+                self.synced(cause);
+                return;
+            }
             self.unsynced.push((cause, changes));
-        }
-        if !self.disk_is_slow {
-            self.sync();
+            if !self.disk_is_slow {
+                self.sync_all();
+            }
         }
     }
 
     /// Everything written becomes safe.
     pub fn sync(&mut self) {
+        self.sync_all();
+        self.work();
+    }
+
+    fn sync_all(&mut self) {
         for (cause, changes) in std::mem::take(&mut self.unsynced) {
             for change in changes {
                 self.disk.apply(change);
             }
-            self.shard.handle(self.now, Input::Synced(cause));
+            self.synced(cause);
+        }
+    }
+
+    fn synced(&mut self, cause: Cause) {
+        for shard in self.writers.remove(&cause).unwrap_or_default() {
+            self.shards[shard].shard.handle(self.now, Input::Synced(cause));
+        }
+    }
+
+    /// The process ends here: what was not synced is lost, and new shards start from the rest.
+    pub fn crash(&mut self) {
+        self.unsynced.clear();
+        self.writers.clear();
+        self.parts = Parts::default();
+        self.lines.clear();
+        self.start(AllowAll);
+        let count = shards();
+        for shard in 0..count {
+            let stored: Vec<_> = self.disk.stored_at(ShardId(shard), count).collect();
+            self.shards[usize::from(shard)].shard.restore(self.now, stored);
         }
         self.work();
     }
 
-    /// The process ends here: what was not synced is lost, and a new shard starts from the rest.
-    pub fn crash(&mut self) {
-        self.unsynced.clear();
-        self.parts = Parts::default();
-        self.lines.clear();
-        self.wake_at = None;
-        self.shard = Shard::new(self.settings.clone(), Box::new(AllowAll));
-        self.shard.restore(self.now, self.disk.stored());
-        self.work();
-    }
-
     pub fn answer(&mut self, decision: Decision) {
-        let (token, _) = self.questions.pop().expect("nothing was asked");
-        self.handle(Input::Answer(token, decision));
+        let (shard, token, _) = self.questions.pop().expect("nothing was asked");
+        self.tell(shard, Input::Answer(token, decision));
     }
 
     /// Time passes.
     pub fn pass(&mut self, milliseconds: u64) {
         let end = self.now.mono + milliseconds;
-        while let Some(at) = self.wake_at.filter(|&at| at <= end) {
+        loop {
+            let next =
+                (0..self.shards.len()).filter_map(|shard| Some((self.shards[shard].wake_at?, shard))).min();
+            let Some((at, shard)) = next.filter(|&(at, _)| at <= end) else { break };
             let step = at.saturating_sub(self.now.mono);
             self.now.mono += step;
             self.now.wall += step;
-            self.wake_at = None;
-            self.handle(Input::Timeout);
+            self.shards[shard].wake_at = None;
+            self.tell(shard, Input::Timeout);
         }
         self.now.wall += end - self.now.mono;
         self.now.mono = end;
@@ -162,7 +261,7 @@ impl World {
         let id = ConnId(self.last_id);
         self.lines.insert(id, Line::default());
         self.versions.insert(id, Version::V3_1_1);
-        self.handle(Input::Opened(id, u128::from(self.last_id).to_be_bytes()));
+        self.handle(Input::Opened(id, (u128::from(self.last_id) << 64).to_be_bytes()));
         Client(id)
     }
 
@@ -208,6 +307,7 @@ impl World {
         while !rest.is_empty() {
             match Frame::split(rest) {
                 Ok(Some((frame, behind))) => {
+                    self.hand_over(client, frame);
                     self.handle(Input::Frame(client.0, frame));
                     rest = behind;
                 }
@@ -217,6 +317,21 @@ impl World {
                     return;
                 }
             }
+        }
+    }
+
+    /// A connection follows its session, as soon as its CONNECT says whose it is.
+    fn hand_over(&mut self, client: Client, frame: Frame<'_>) {
+        let line = self.lines.get_mut(&client.0).unwrap();
+        let Ok(connect) = Connect::decode(frame) else { return };
+        if std::mem::replace(&mut line.has_connected, true) || connect.client_id.is_empty() {
+            return;
+        }
+        let home = usize::from(home(connect.client_id.as_bytes(), shards()).0);
+        if home != line.shard {
+            self.handle(Input::Closed(client.0));
+            self.lines.get_mut(&client.0).unwrap().shard = home;
+            self.handle(Input::Opened(client.0, (u128::from(client.0.0) << 64).to_be_bytes()));
         }
     }
 
@@ -274,8 +389,8 @@ impl World {
 
     /// The network fails.
     pub fn cut(&mut self, client: Client) {
-        self.lines.remove(&client.0);
         self.handle(Input::Closed(client.0));
+        self.lines.remove(&client.0);
     }
 
     pub fn stall(&mut self, client: Client) {
