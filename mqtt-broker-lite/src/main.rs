@@ -8,6 +8,7 @@ use mqtt_broker_lite::Broker;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -27,6 +28,9 @@ struct Options {
     /// Keep sessions and retained messages in this directory (not possible yet)
     #[arg(long, value_name = "DIR", hide = true)]
     data_dir: Option<PathBuf>,
+    /// How many threads share the work
+    #[arg(long, value_name = "N", default_value = "1")]
+    workers: NonZeroU16,
     /// What to log: error, warn, info, debug, trace, or a filter like mqtt_broker_lite=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -67,7 +71,7 @@ fn run(options: Options) -> Result<ExitCode, String> {
         .init();
     // Before the listeners are open, so that no signal finds nobody.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("no signals: {error}"))?;
-    let mut builder = Broker::builder();
+    let mut builder = Broker::builder().workers(options.workers);
     for url in options.listen {
         builder = builder.listen(url);
     }

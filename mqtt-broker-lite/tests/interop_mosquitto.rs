@@ -13,7 +13,13 @@
 use mqtt_broker_lite::Broker;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroU16;
 use std::process::{Child, Command, Output, Stdio};
+
+/// These tests are built twice.
+fn workers() -> NonZeroU16 {
+    NonZeroU16::new(if env!("CARGO_CRATE_NAME").ends_with("3_workers") { 3 } else { 1 }).unwrap()
+}
 
 /// A broker, and the clients that know where it is. `None` where the clients are missing.
 struct Setting {
@@ -28,7 +34,7 @@ impl Setting {
             eprintln!("SKIPPED: mosquitto_sub is not installed (Debian package mosquitto-clients)");
             return None;
         }
-        let broker = Broker::builder().listen("mqtt://127.0.0.1:0").start().unwrap();
+        let broker = Broker::builder().listen("mqtt://127.0.0.1:0").workers(workers()).start().unwrap();
         Some(Self { broker })
     }
 

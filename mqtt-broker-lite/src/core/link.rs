@@ -6,9 +6,10 @@
 
 use super::deliver::Item;
 use super::held::Then;
+use super::membership::Membership;
 use super::retained::Cursor;
 use super::shard::Shard;
-use super::shared::{Assignment, Membership};
+use super::shared::Assignment;
 use super::topic_tree::{Grant, Target};
 use super::{Cause, Message, Output, Part, SessionNumber, ShardId};
 use bytes::Bytes;
@@ -79,7 +80,7 @@ pub fn home(name: &[u8], shards: u16) -> ShardId {
     let hash = name.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
     });
-    let spread = (hash ^ hash >> 32) % u64::from(shards.max(1));
+    let spread = (hash ^ hash >> 32).checked_rem(u64::from(shards)).unwrap_or(0);
     ShardId(u16::try_from(spread).unwrap_or(0))
 }
 

@@ -17,6 +17,7 @@ mod handshake;
 mod held;
 mod journal;
 mod link;
+mod membership;
 mod message;
 mod outbound;
 mod policy;

@@ -6,13 +6,14 @@ mod listener;
 mod socket;
 mod worker;
 
-use crate::core::{AllowAll, Policy, Settings, Shard};
+use crate::core::{AllowAll, Policy, Settings, Shard, ShardId};
 use listener::{Address, Listener};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::thread::JoinHandle;
 use thiserror::Error;
-use worker::{Mailbox, Worker};
+use worker::{Letter, Mailbox, Worker};
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -65,10 +66,17 @@ impl Builder {
         self
     }
 
-    /// Limits and behaviour.
+    /// How many shards there are, each with a thread of its own.
+    #[must_use]
+    pub fn workers(mut self, workers: NonZeroU16) -> Self {
+        self.settings.shards = workers.get();
+        self
+    }
+
+    /// Limits and behaviour; which shard of how many is the broker's to say.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
+        self.settings = Settings { shards: self.settings.shards, ..settings };
         self
     }
 
@@ -97,23 +105,41 @@ impl Builder {
         }
         let addresses = listeners.iter().map(Listener::address).collect();
         self.settings.seed = worker::entropy();
+        let mut workers = Vec::new();
+        let mut mailboxes = Vec::new();
+        for shard in 0..self.settings.shards.max(1) {
+            // The first accepts for all; a connection moves on when its CONNECT says whose it is.
+            let listeners = std::mem::take(&mut listeners);
+            let (worker, mailbox) = self.worker(ShardId(shard), listeners)?;
+            workers.push(worker);
+            mailboxes.push(mailbox);
+        }
+        let mut broker = Broker { addresses, mailboxes: mailboxes.clone(), threads: Vec::new() };
+        for (shard, mut worker) in workers.into_iter().enumerate() {
+            worker.shards.clone_from(&mailboxes);
+            let thread = std::thread::Builder::new().name(format!("mqtt-shard-{shard}"));
+            // If this fails, dropping the broker stops those that run.
+            broker.threads.push(thread.spawn(move || worker.run())?);
+        }
+        Ok(broker)
+    }
+
+    fn worker(&self, shard: ShardId, listeners: Vec<Listener>) -> Result<(Worker, Mailbox), StartError> {
+        let settings = Settings { shard, ..self.settings.clone() };
         let policy = match &self.policy {
             Some(make) => make(),
             None => Box::new(AllowAll),
         };
-        let shard = Shard::new(self.settings.clone(), policy);
-        let (worker, mailbox) = Worker::new(shard, self.settings, listeners)?;
-        let thread =
-            std::thread::Builder::new().name("mqtt-shard-0".to_owned()).spawn(move || worker.run())?;
-        Ok(Broker { addresses, mailbox, thread: Some(thread) })
+        let shard = Shard::new(settings.clone(), policy);
+        Ok(Worker::new(shard, settings, listeners)?)
     }
 }
 
 /// A running broker. Dropping it stops it as [`shutdown`](Self::shutdown) does.
 pub struct Broker {
     addresses: Vec<SocketAddr>,
-    mailbox: Mailbox,
-    thread: Option<JoinHandle<()>>,
+    mailboxes: Vec<Mailbox>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Broker {
@@ -146,11 +172,13 @@ impl Broker {
     }
 
     fn stop(&mut self) {
-        self.mailbox.shut_down();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a shard panicked");
+        for mailbox in &self.mailboxes {
+            mailbox.send(Letter::ShutDown);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard panicked");
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One connection: bytes in, cut into frames where they were read; bytes out, gathered into one write.
 
-use crate::core::{ConnId, Input, Now, Shard, Wire};
+use crate::core::{ConnId, Input, Now, Shard, ShardId, Wire, home};
 use mio::net::TcpStream;
-use mqtt_packet::{DecodeError, FixedHeader, Frame};
+use mqtt_packet::{Connect, DecodeError, FixedHeader, Frame};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
@@ -29,6 +29,8 @@ pub(super) struct Socket {
     /// The peer has closed its side; what it sent before is still to be read.
     pub(super) is_ending: bool,
     pub(super) phase: Phase,
+    /// Where its session is at home, if that is another shard.
+    pub(super) home: Option<ShardId>,
     /// Whether its first packet came: until then the limit is lower.
     has_spoken: bool,
 }
@@ -54,11 +56,14 @@ pub(super) enum Progress {
     Gone,
 }
 
-/// The largest packets that are taken.
+/// What is taken here: the largest packets, and whose connections.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) first: u32,
     pub(super) later: u32,
+    /// Where connections are that are at home here.
+    pub(super) shard: ShardId,
+    pub(super) shards: u16,
 }
 
 impl Socket {
@@ -74,6 +79,7 @@ impl Socket {
             is_paused: false,
             is_ending: false,
             phase: Phase::Open,
+            home: None,
             has_spoken: false,
         }
     }
@@ -102,7 +108,12 @@ impl Socket {
         (if is_empty { Progress::Drained } else { Progress::More }, read)
     }
 
-    fn take(&mut self, bytes: &[u8], shard: &mut Shard, now: Now, limits: Limits) {
+    /// What came and was not handed to the core, for the shard that goes on with this connection.
+    pub(super) fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8], shard: &mut Shard, now: Now, limits: Limits) {
         if self.partial.is_empty() {
             let used = self.cut(bytes, shard, now, limits);
             self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
@@ -130,7 +141,12 @@ impl Socket {
             };
             match frame {
                 Ok(Some((frame, behind))) => {
-                    self.has_spoken = true;
+                    if !std::mem::replace(&mut self.has_spoken, true) {
+                        self.home = elsewhere(frame, limits);
+                        if self.home.is_some() {
+                            return bytes.len().saturating_sub(rest.len());
+                        }
+                    }
                     shard.handle(now, Input::Frame(self.id, frame));
                     rest = behind;
                 }
@@ -199,4 +215,15 @@ impl Socket {
             used.extend(self.out.pop_front());
         }
     }
+}
+
+/// The shard where the session of a CONNECT is at home, if it is not this one.
+fn elsewhere(frame: Frame<'_>, limits: Limits) -> Option<ShardId> {
+    if limits.shards < 2 {
+        return None;
+    }
+    // What is wrong with it is said here; a client without a name gets one that is at home here.
+    let connect = Connect::decode(frame).ok()?;
+    let home = home(connect.client_id.as_bytes(), limits.shards);
+    (home != limits.shard && !connect.client_id.is_empty()).then_some(home)
 }

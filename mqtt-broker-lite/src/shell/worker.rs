@@ -2,7 +2,7 @@
 
 use super::listener::Listener;
 use super::socket::{Limits, Phase, Progress, Socket};
-use crate::core::{CloseReason, ConnId, Input, Now, Output, Settings, Shard};
+use crate::core::{CloseReason, ConnId, Envelope, Input, Now, Output, Settings, Shard, ShardId};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,20 +31,27 @@ const LINGER: u64 = 2000;
 const ACCEPT_PAUSE: u64 = 100;
 
 /// What others want of a worker.
-enum Letter {
+pub(super) enum Letter {
     ShutDown,
+    /// Another shard says something.
+    Link(ShardId, Envelope),
+    /// A connection whose session is at home here, and what it sent so far.
+    Adopt(TcpStream, Vec<u8>),
 }
 
 /// The way to a worker from other threads.
+#[derive(Clone)]
 pub(super) struct Mailbox {
     letters: Sender<Letter>,
     waker: Arc<Waker>,
+    /// Whether the worker was woken and has not looked yet: one system call is enough for any number of letters.
+    is_called: Arc<AtomicBool>,
 }
 
 impl Mailbox {
-    pub(super) fn shut_down(&self) {
+    pub(super) fn send(&self, letter: Letter) {
         // A worker that is gone has stopped.
-        if self.letters.send(Letter::ShutDown).is_ok() {
+        if self.letters.send(letter).is_ok() && !self.is_called.swap(true, Ordering::SeqCst) {
             let _ = self.waker.wake();
         }
     }
@@ -54,6 +62,10 @@ pub(super) struct Worker {
     limits: Limits,
     poll: Poll,
     letters: Receiver<Letter>,
+    is_called: Arc<AtomicBool>,
+    own: ShardId,
+    /// The mailboxes of all shards, this one's included.
+    pub(super) shards: Vec<Mailbox>,
     listeners: Vec<Listener>,
     /// Listeners that may have more connections.
     to_accept: Vec<usize>,
@@ -82,11 +94,20 @@ impl Worker {
             poll.registry().register(&mut listener.socket, Token(index), Interest::READABLE)?;
         }
         let (sender, letters) = channel();
+        let is_called = Arc::new(AtomicBool::new(false));
         let worker = Self {
             shard,
-            limits: Limits { first: settings.max_connect_size, later: settings.max_packet_size },
+            limits: Limits {
+                first: settings.max_connect_size,
+                later: settings.max_packet_size,
+                shard: settings.shard,
+                shards: settings.shards,
+            },
             poll,
             letters,
+            is_called: Arc::clone(&is_called),
+            own: settings.shard,
+            shards: Vec::new(),
             listeners,
             to_accept: Vec::new(),
             accept_after: 0,
@@ -100,7 +121,7 @@ impl Worker {
             buffer: vec![0; READ_SIZE],
             is_stopping: false,
         };
-        let mailbox = Mailbox { letters: sender, waker };
+        let mailbox = Mailbox { letters: sender, waker, is_called };
         Ok((worker, mailbox))
     }
 
@@ -178,9 +199,13 @@ impl Worker {
 
     fn turn(&mut self) {
         let now = self.now();
+        // Before the letters are read: who writes after this wakes this worker again.
+        self.is_called.store(false, Ordering::SeqCst);
         while let Ok(letter) = self.letters.try_recv() {
             match letter {
                 Letter::ShutDown => self.shut_down(now),
+                Letter::Link(from, envelope) => self.shard.handle(now, Input::Link(from, envelope)),
+                Letter::Adopt(stream, sent) => self.adopt(stream, &sent, now),
             }
         }
         self.accept(now);
@@ -242,7 +267,7 @@ impl Worker {
                 return false;
             };
             match listener.socket.accept() {
-                Ok((stream, _)) => self.open(stream, now),
+                Ok((stream, _)) => drop(self.open(stream, now)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -255,7 +280,33 @@ impl Worker {
         true
     }
 
-    fn open(&mut self, mut stream: TcpStream, now: Now) {
+    /// A connection comes from the shard that accepted it.
+    fn adopt(&mut self, stream: TcpStream, sent: &[u8], now: Now) {
+        if self.is_stopping {
+            return;
+        }
+        if let Some(index) = self.open(stream, now)
+            && let Some(socket) = self.sockets.get_mut(index)
+        {
+            socket.take(sent, &mut self.shard, now, self.limits);
+        }
+    }
+
+    /// A connection goes to the shard where its session is at home.
+    fn hand_over(&mut self, index: usize, home: ShardId, now: Now) {
+        let Some(mut socket) = self.sockets.try_remove(index) else {
+            return;
+        };
+        self.shard.handle(now, Input::Closed(socket.id));
+        let sent = socket.take_unread();
+        if self.poll.registry().deregister(&mut socket.stream).is_ok()
+            && let Some(shard) = self.shards.get(usize::from(home.0))
+        {
+            shard.send(Letter::Adopt(socket.stream, sent));
+        }
+    }
+
+    fn open(&mut self, mut stream: TcpStream, now: Now) -> Option<usize> {
         // Without this a small packet may wait for an acknowledgement of the network.
         let _ = stream.set_nodelay(true);
         let entry = self.sockets.vacant_entry();
@@ -263,13 +314,14 @@ impl Worker {
         let token = Token(index.saturating_add(FIRST_SOCKET));
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self.poll.registry().register(&mut stream, token, interest).is_err() {
-            return;
+            return None;
         }
         self.last_id = self.last_id.wrapping_add(1);
         let id = ConnId(self.last_id << 32 | index as u64);
         entry.insert(Socket::new(id, stream));
         let bits = u128::from(entropy()) << 64 | u128::from(entropy());
         self.shard.handle(now, Input::Opened(id, bits.to_be_bytes()));
+        Some(index)
     }
 
     /// Reads a socket, if it has its turn; returns how much came.
@@ -292,6 +344,10 @@ impl Worker {
             }
         }
         socket.is_listed = progress == Progress::More;
+        if let Some(home) = socket.home {
+            self.hand_over(index, home, now);
+            return total;
+        }
         match progress {
             Progress::More => self.to_read.push_back(index),
             Progress::Drained => {}
@@ -333,8 +389,11 @@ impl Worker {
             Output::Close(id, reason) => self.close(id, reason, now),
             Output::Pause(id) => self.pause(id, true),
             Output::Resume(id) => self.pause(id, false),
-            // There is one shard so far.
-            Output::Link(..) => {}
+            Output::Link(to, envelope) => {
+                if let Some(shard) = self.shards.get(usize::from(to.0)) {
+                    shard.send(Letter::Link(self.own, envelope));
+                }
+            }
             Output::WakeAt(at) => self.wake_at = Some(at),
             // Nothing is kept, so everything is as safe as it will ever be.
             Output::Write(cause, ..) => self.shard.handle(now, Input::Synced(cause)),
