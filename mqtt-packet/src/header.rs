@@ -107,7 +107,8 @@ impl FixedHeader {
     ///
     /// # Errors
     /// [`DecodeError::ReservedPacketType`] for type 0, [`DecodeError::RemainingLength`] for a fifth length byte.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn decode(input: &[u8]) -> Result<Option<Self>, DecodeError> {
         let Some((&first, rest)) = input.split_first() else { return Ok(None) };
         let Some(packet_type) = PacketType::from_number(first >> 4) else {

@@ -76,7 +76,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A Variable Byte Integer inside a 5.0 packet, where only the shortest form is legal [MQTT-1.5.5-1].
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
         if let Some((value, _, rest)) = varint::read_short(self.rest) {
             self.rest = rest;
@@ -91,7 +92,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Binary Data: a two-byte length and that many bytes.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.u16()?;
         self.take(usize::from(len))

@@ -125,7 +125,8 @@ impl<'s> Writer<'s> {
     }
 
     /// A length of at most 65,535, checked before, and the bytes.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn put_binary(&mut self, bytes: &[u8]) {
         // One look at the room for both.
         if let Some((room, rest)) = core::mem::take(&mut self.rest).split_at_mut_checked(binary_len(bytes)) {
@@ -149,7 +150,8 @@ pub(crate) fn start<'s>(
 }
 
 /// The same for a packet whose last `behind` bytes others will write.
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn start_head<'s>(
     out: &'s mut (impl Sink + ?Sized),
     first: u8,
@@ -201,7 +203,8 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
 }
 
 /// The length of a packet with its fixed header.
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn framed_len(body_len: usize) -> usize {
     let remaining_length =
         if body_len > MAX_REMAINING_LENGTH as usize { MAX_REMAINING_LENGTH } else { body_len as u32 };

@@ -268,7 +268,8 @@ impl<'a> Publish<'a> {
         PacketType::Publish.first_byte() | dup | (self.delivery.qos() as u8) << 1 | u8::from(self.retain)
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn put_head(&self, version: Version, writer: &mut Writer<'_>) {
         writer.put_binary(self.topic.as_bytes());
         if let Some(id) = self.delivery.id() {

@@ -9,7 +9,8 @@ impl<'a> Properties<'a> {
     /// Reads the Property Length and validates the block behind it.
     // Not a function that gives properties: where an error could stand in their place, they would be taken apart and
     // joined again.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn decode(
         &mut self,
         reader: &mut Reader<'a>,
@@ -133,7 +134,8 @@ macro_rules! value_pattern {
 macro_rules! name_of_value {
     ($($name:ident $kind:ident)*) => {
         /// Joins a property's name and its value; `None` never, as the table gave both.
-        #[inline]
+        #[cfg_attr(target_pointer_width = "64", inline)]
+        #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
         fn name<'a>(id: PropertyId, value: Value<'a>) -> Option<Property<'a>> {
             match (id, value) {
                 $((PropertyId::$name, value_pattern!($kind value)) => Some(Property::$name(value)),)*
