@@ -5,8 +5,8 @@ use crate::plan::BrokerPlan;
 use crate::scene::{Event, Scene, client_name};
 use crate::wire::{Arrival, ConnIndex, Direction};
 use mqtt_broker_lite::core::{
-    Access, Client, CloseReason, ConnId, Credentials, Decision, Input, Now, Output, Policy, Settings, Shard,
-    ShardId, Token, Verdict, Wire,
+    Access, Change, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
+    Settings, Shard, ShardId, Token, Verdict, Wire, home,
 };
 use mqtt_packet::{Connect, Disconnect, Frame, Packet, PacketType, Publish, ReasonCode, Version};
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +34,8 @@ impl Policy for Doorman {
 #[derive(Debug)]
 struct Peer {
     version: Version,
+    /// The shard that has it; with several, its CONNECT decides.
+    home: Option<u16>,
     /// Bytes that are no whole packet yet.
     received: Vec<u8>,
     /// Bytes that the pipe did not take yet.
@@ -56,15 +58,18 @@ struct Peer {
 pub struct Broker {
     plan: BrokerPlan,
     seed: u64,
-    shard: Option<Shard>,
+    /// None while it is down.
+    shards: Vec<Shard>,
     disk: Disk,
     peers: BTreeMap<ConnIndex, Peer>,
+    /// What shards said to each other and is under way.
+    links: BTreeMap<(u16, u16), VecDeque<Envelope>>,
     life: u32,
     /// Wills that are kept back: when they are due.
     wills: BTreeMap<usize, (u64, usize)>,
     /// When its process started; its monotonic clock begins there.
     started: u64,
-    wake_at: Option<u64>,
+    wake_at: Vec<Option<u64>>,
 }
 
 impl Broker {
@@ -73,21 +78,28 @@ impl Broker {
         let mut broker = Self {
             plan,
             seed,
-            shard: None,
+            shards: Vec::new(),
             disk: Disk::default(),
             peers: BTreeMap::new(),
+            links: BTreeMap::new(),
             life: 0,
             wills: BTreeMap::new(),
             started: 0,
-            wake_at: None,
+            wake_at: Vec::new(),
         };
-        broker.shard = Some(broker.new_shard());
+        broker.start();
         broker
     }
 
-    fn new_shard(&self) -> Shard {
+    fn start(&mut self) {
+        self.shards = (0..self.plan.shards).map(|number| self.new_shard(number)).collect();
+        self.wake_at = vec![None; self.shards.len()];
+    }
+
+    fn new_shard(&self, number: u16) -> Shard {
         let settings = Settings {
-            shard: ShardId(0),
+            shard: ShardId(number),
+            shards: self.plan.shards,
             durable: self.plan.durable,
             seed: self.seed,
             receive_maximum: self.plan.receive_maximum,
@@ -101,7 +113,10 @@ impl Broker {
 
     /// Whether everything that was said is written, and everything that was written is safe.
     pub fn is_at_rest(&self) -> bool {
-        self.shard.is_some() && self.disk.is_idle() && self.peers.values().all(|peer| peer.waiting.is_empty())
+        !self.shards.is_empty()
+            && self.disk.is_idle()
+            && self.links.values().all(VecDeque::is_empty)
+            && self.peers.values().all(|peer| peer.waiting.is_empty())
     }
 
     /// What is on its disk and should not be, now that nothing is to be done.
@@ -113,53 +128,86 @@ impl Broker {
         Now { mono: scene.now - self.started, wall: scene.wall() }
     }
 
-    /// Something happens to the shard; then what it says is done.
-    fn handle(&mut self, input: Input<'_>, scene: &mut Scene) {
+    /// Something happens on a connection, on the shard that has it.
+    fn handle_at(&mut self, index: ConnIndex, input: Input<'_>, scene: &mut Scene) {
+        if let Some(home) = self.peers.get(&index).and_then(|peer| peer.home) {
+            self.handle(home, input, scene);
+        }
+    }
+
+    /// Something happens to a shard; then what it says is done.
+    fn handle(&mut self, number: u16, input: Input<'_>, scene: &mut Scene) {
         let now = self.time(scene);
-        let Some(shard) = &mut self.shard else {
+        let Some(shard) = self.shards.get_mut(usize::from(number)) else {
             return;
         };
         shard.handle(now, input);
-        self.obey(scene);
+        self.obey(number, scene);
     }
 
-    /// Does what the shard says.
-    fn obey(&mut self, scene: &mut Scene) {
+    /// Does what a shard says.
+    fn obey(&mut self, number: u16, scene: &mut Scene) {
         let mut touched = Vec::new();
-        while let Some(output) = self.shard.as_mut().and_then(Shard::poll) {
+        let at = usize::from(number);
+        while let Some(output) = self.shards.get_mut(at).and_then(Shard::poll) {
             match output {
                 Output::Send(id, wire) => {
                     self.say(id, &wire, scene);
                     touched.push(id.0 as usize);
-                    if let Some(shard) = &mut self.shard {
-                        shard.reuse(wire);
-                    }
+                    self.shards[at].reuse(wire);
                 }
                 Output::Close(id, reason) => {
                     self.end(id, reason, scene);
                     touched.push(id.0 as usize);
                 }
-                Output::Write(cause, part, changes) => self.disk.write(cause, part, changes),
+                Output::Write(cause, part, changes) => self.disk.write(cause, part, number, changes),
+                Output::Link(to, envelope) => {
+                    self.links.entry((number, to.0)).or_default().push_back(envelope);
+                    let delay = scene.rng.delay(20);
+                    scene.after(delay, Event::Link(number, to.0, self.life));
+                }
                 Output::Ask(token, _) => {
                     let delay = scene.rng.delay(1000);
-                    scene.after(delay, Event::Answer(0, token, self.life));
+                    scene.after(delay, Event::Answer(number, token, self.life));
                 }
                 Output::Pause(id) => self.pause(id, true, scene),
                 Output::Resume(id) => self.pause(id, false, scene),
                 Output::WakeAt(mono) => {
-                    let at = (self.started + mono).max(scene.now);
-                    self.wake_at = Some(at);
-                    scene.after(at - scene.now, Event::BrokerWake(0, self.life));
+                    let wake_at = (self.started + mono).max(scene.now);
+                    self.wake_at[at] = Some(wake_at);
+                    scene.after(wake_at - scene.now, Event::BrokerWake(number, self.life));
                 }
             }
         }
-        if self.disk.wants_sync() {
-            self.disk.begin();
+        self.sync(scene);
+        for index in touched {
+            self.flush(index, scene);
+        }
+    }
+
+    fn sync(&mut self, scene: &mut Scene) {
+        if self.disk.begin() {
             let delay = scene.rng.delay(self.plan.sync);
             scene.after(delay, Event::DiskSynced(self.life));
         }
-        for index in touched {
-            self.flush(index, scene);
+    }
+
+    /// What one shard said comes to another, in the order in which it was said.
+    pub fn link(&mut self, from: u16, to: u16, life: u32, scene: &mut Scene) {
+        if life != self.life {
+            return;
+        }
+        if let Some(envelope) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            self.handle(to, Input::Link(ShardId(from), envelope), scene);
+        }
+    }
+
+    /// A connection goes to the shard of its client.
+    fn settle(&mut self, index: ConnIndex, home: ShardId, scene: &mut Scene) {
+        if let Some(peer) = self.peers.get_mut(&index) {
+            peer.home = Some(home.0);
+            let entropy = u128::from(scene.rng.draw()).to_be_bytes();
+            self.handle(home.0, Input::Opened(ConnId(index as u64), entropy), scene);
         }
     }
 
@@ -169,15 +217,17 @@ impl Broker {
         if connection.is_cut || !connection.client_has_it {
             return;
         }
-        if self.shard.is_none() {
+        if self.shards.is_empty() {
             scene.after(0, Event::ClientLost(index));
             return;
         }
         connection.broker_has_it = true;
+        connection.was_accepted = true;
         self.peers.insert(
             index,
             Peer {
                 version: Version::V3_1_1,
+                home: None,
                 received: Vec::new(),
                 waiting: VecDeque::new(),
                 aliases: BTreeMap::new(),
@@ -189,8 +239,9 @@ impl Broker {
                 is_closing: false,
             },
         );
-        let entropy = u128::from(scene.rng.draw()).to_be_bytes();
-        self.handle(Input::Opened(ConnId(index as u64), entropy), scene);
+        if self.shards.len() == 1 {
+            self.settle(index, ShardId(0), scene);
+        }
         scene.carry(index, Direction::Up);
     }
 
@@ -220,11 +271,11 @@ impl Broker {
                 Ok(Some((frame, behind))) => {
                     rest = behind;
                     self.observe(index, frame, scene);
-                    self.handle(Input::Frame(ConnId(index as u64), frame), scene);
+                    self.handle_at(index, Input::Frame(ConnId(index as u64), frame), scene);
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.handle(Input::Broken(ConnId(index as u64), error), scene);
+                    self.handle_at(index, Input::Broken(ConnId(index as u64), error), scene);
                     rest = &[];
                     break;
                 }
@@ -248,6 +299,10 @@ impl Broker {
                 if let Ok(connect) = Connect::decode(frame) {
                     peer.version = connect.version;
                     peer.keep_alive = connect.keep_alive;
+                    if peer.home.is_none() {
+                        let home = home(connect.client_id.as_bytes(), self.plan.shards);
+                        self.settle(index, home, scene);
+                    }
                 }
             }
             PacketType::Publish => {
@@ -306,8 +361,8 @@ impl Broker {
                         Some((_, will)) if connack.session_present => {
                             scene.oracle.will_cancelled(scene.now, will);
                         }
-                        Some((_, will)) => scene.oracle.will_due(scene.now, will),
-                        None => {}
+                        // With its session it ended a while ago: nobody here knows when.
+                        _ => {}
                     }
                 }
                 Ok(_) => {}
@@ -332,7 +387,7 @@ impl Broker {
                 scene.close(index, Direction::Down);
             }
         } else if n > 0 {
-            self.handle(Input::Sent(ConnId(index as u64), n), scene);
+            self.handle_at(index, Input::Sent(ConnId(index as u64), n), scene);
         }
     }
 
@@ -387,56 +442,58 @@ impl Broker {
             let client = scene.connections[index].client;
             scene.note(|| format!("broker: notices that the connection of {} is gone", client_name(client)));
             self.gone(index, false, scene);
-            self.handle(Input::Closed(ConnId(index as u64)), scene);
+            self.handle_at(index, Input::Closed(ConnId(index as u64)), scene);
         }
         self.peers.remove(&index);
         scene.close(index, Direction::Down);
     }
 
-    /// A deadline of the shard has come.
-    pub fn wake(&mut self, life: u32, scene: &mut Scene) {
-        if life == self.life && self.wake_at == Some(scene.now) {
-            self.wake_at = None;
-            self.handle(Input::Timeout, scene);
-            for (_, (_, will)) in self.wills.extract_if(.., |_, (due, _)| *due <= scene.now) {
-                scene.oracle.will_due(scene.now, will);
-            }
+    /// A deadline of a shard has come.
+    pub fn wake(&mut self, number: u16, life: u32, scene: &mut Scene) {
+        let wake_at = self.wake_at.get_mut(usize::from(number));
+        let Some(wake_at) = wake_at.filter(|at| life == self.life && **at == Some(scene.now)) else {
+            return;
+        };
+        *wake_at = None;
+        self.handle(number, Input::Timeout, scene);
+        for (_, (_, will)) in self.wills.extract_if(.., |_, (due, _)| *due <= scene.now) {
+            scene.oracle.will_due(scene.now, will);
         }
     }
 
-    /// The disk has synced; the shard hears of it a little later.
+    /// The disk has synced: every shard that wrote something hears of it.
     pub fn disk_synced(&mut self, life: u32, scene: &mut Scene) {
         if life != self.life {
             return;
         }
-        for cause in self.disk.finish() {
-            self.handle(Input::Synced(cause), scene);
+        for (number, cause) in self.disk.finish() {
+            self.handle(number, Input::Synced(cause), scene);
         }
-        if self.disk.wants_sync() {
-            self.disk.begin();
-            let delay = scene.rng.delay(self.plan.sync);
-            scene.after(delay, Event::DiskSynced(self.life));
-        }
+        self.sync(scene);
     }
 
     /// Somebody says that a client may come in.
-    pub fn answer(&mut self, token: Token, life: u32, scene: &mut Scene) {
+    pub fn answer(&mut self, number: u16, token: Token, life: u32, scene: &mut Scene) {
         if life == self.life {
-            self.handle(Input::Answer(token, Decision::Allow), scene);
+            self.handle(number, Input::Answer(token, Decision::Allow), scene);
         }
     }
 
     /// Everything in its memory is gone, and of its disk what was not synced.
     pub fn crash(&mut self, millis: u64, scene: &mut Scene) {
-        if self.shard.take().is_none() {
+        if self.shards.is_empty() {
             return;
         }
+        self.shards.clear();
+        self.links.clear();
         scene.note(|| "broker: crashes".into());
         self.life += 1;
-        self.wake_at = None;
         self.wills.clear();
         self.disk.crash(&mut scene.rng);
         scene.oracle.broker_crashed(self.plan.durable);
+        for connection in &mut scene.connections {
+            connection.is_orphan |= connection.was_accepted && !self.plan.durable;
+        }
         for index in std::mem::take(&mut self.peers).into_keys() {
             let client = scene.connections[index].client;
             scene.oracle.sessions.lost(scene.now, client, index);
@@ -448,9 +505,18 @@ impl Broker {
     /// It is back, with what its disk has.
     pub fn restart(&mut self, scene: &mut Scene) {
         self.started = scene.now;
-        let mut shard = self.new_shard();
-        shard.restore(self.time(scene), self.disk.contents().cloned());
-        self.shard = Some(shard);
-        self.obey(scene);
+        self.start();
+        let now = self.time(scene);
+        for number in 0..self.plan.shards {
+            let stored: Vec<Change> = self.disk.contents(number, self.plan.shards).cloned().collect();
+            self.shards[usize::from(number)].restore(now, stored);
+        }
+        for number in 0..self.plan.shards {
+            self.obey(number, scene);
+        }
+        // Nobody is let in before the shards know of each other what they need to know.
+        while let Some((&(from, to), _)) = self.links.iter().find(|(_, envelopes)| !envelopes.is_empty()) {
+            self.link(from, to, self.life, scene);
+        }
     }
 }

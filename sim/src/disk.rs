@@ -6,67 +6,98 @@
 //! The state is compacted as the keys of a table are: what is superseded or removed is not there.
 
 use crate::rng::Rng;
-use mqtt_broker_lite::core::{Cause, Change, Part};
-use std::collections::{BTreeMap, BTreeSet};
+use mqtt_broker_lite::core::{Cause, Change, Part, home};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a change is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Session(u64),
+    Group(u64),
     Subscription(u64, Box<str>),
     Message(u64),
     Queued(u64, u64),
     InFlight(u64, u64),
     Received(u64, u16),
     Retained(Vec<u8>),
-    Group(u64),
+}
+
+/// What a shard changes under one cause.
+#[derive(Debug)]
+struct Written {
+    cause: Cause,
+    changes: Vec<Change>,
 }
 
 /// The disk.
+///
+/// What one cause changes is durable together, and what one shard writes is durable in its order: a cause of which
+/// parts are missing holds up what its writers wrote behind it.
 #[derive(Debug, Default)]
 pub struct Disk {
     table: BTreeMap<Key, Change>,
-    /// Causes of which parts are missing.
-    incomplete: BTreeMap<Cause, BTreeMap<u16, Vec<Change>>>,
-    /// Causes that are complete and not in a batch yet, in their order.
-    ready: Vec<(Cause, Vec<Change>)>,
+    /// What each shard wrote and is in no batch yet, in its order.
+    waiting: BTreeMap<u16, VecDeque<Written>>,
+    /// How many parts of each of these causes are still missing.
+    missing: BTreeMap<Cause, u16>,
     /// The batch that is written now.
-    writing: Vec<(Cause, Vec<Change>)>,
+    writing: Vec<(u16, Written)>,
     syncing: bool,
 }
 
 impl Disk {
     /// A shard wants this to be durable.
-    pub fn write(&mut self, cause: Cause, part: Part, changes: Vec<Change>) {
-        let parts = self.incomplete.entry(cause).or_default();
-        parts.insert(part.index, changes);
-        if parts.len() == usize::from(part.of) {
-            let parts = self.incomplete.remove(&cause).unwrap_or_default();
-            self.ready.push((cause, parts.into_values().flatten().collect()));
-        }
-    }
-
-    /// Whether there is something to sync and nobody does it.
-    pub fn wants_sync(&self) -> bool {
-        !self.syncing && !self.ready.is_empty()
+    pub fn write(&mut self, cause: Cause, part: Part, writer: u16, changes: Vec<Change>) {
+        *self.missing.entry(cause).or_insert(part.of) -= 1;
+        self.waiting.entry(writer).or_default().push_back(Written { cause, changes });
     }
 
     /// Whether everything is durable.
     pub fn is_idle(&self) -> bool {
-        !self.syncing && self.ready.is_empty() && self.incomplete.is_empty()
+        !self.syncing && self.missing.is_empty()
     }
 
-    /// Starts to sync everything that is complete.
-    pub fn begin(&mut self) {
-        self.syncing = true;
-        self.writing = std::mem::take(&mut self.ready);
+    /// Starts to sync everything that can be durable now, if there is something and nobody does it: all that is
+    /// complete, less what is behind something else.
+    pub fn begin(&mut self) -> bool {
+        if self.syncing {
+            return false;
+        }
+        let mut ready: BTreeSet<Cause> = self.complete().collect();
+        loop {
+            let before = ready.len();
+            for queue in self.waiting.values() {
+                let mut is_blocked = false;
+                for written in queue {
+                    is_blocked |= !ready.contains(&written.cause);
+                    if is_blocked {
+                        ready.remove(&written.cause);
+                    }
+                }
+            }
+            if ready.len() == before {
+                break;
+            }
+        }
+        for (writer, queue) in &mut self.waiting {
+            while queue.front().is_some_and(|written| ready.contains(&written.cause)) {
+                self.writing.extend(queue.pop_front().map(|written| (*writer, written)));
+            }
+        }
+        self.missing.retain(|cause, _| !ready.contains(cause));
+        self.syncing = !ready.is_empty();
+        self.syncing
     }
 
-    /// The sync is over: these causes are durable.
-    pub fn finish(&mut self) -> Vec<Cause> {
+    fn complete(&self) -> impl Iterator<Item = Cause> {
+        self.missing.iter().filter(|(_, missing)| **missing == 0).map(|(cause, _)| *cause)
+    }
+
+    /// The sync is over: these causes are durable, and these shards wrote them.
+    pub fn finish(&mut self) -> Vec<(u16, Cause)> {
         self.syncing = false;
         let batch = std::mem::take(&mut self.writing);
-        let causes = batch.iter().map(|(cause, _)| *cause).collect();
+        let causes = batch.iter().map(|(writer, written)| (*writer, written.cause)).collect();
         self.apply(batch);
         causes
     }
@@ -74,17 +105,16 @@ impl Disk {
     /// The power is cut. A batch that was being written is there or is not; what waited is lost.
     pub fn crash(&mut self, rng: &mut Rng) {
         self.syncing = false;
-        self.incomplete.clear();
+        self.waiting.clear();
+        self.missing.clear();
         let batch = std::mem::take(&mut self.writing);
         if rng.chance(50) {
             self.apply(batch);
         }
-        // The next batch may have been on its way, too.
-        self.ready.clear();
     }
 
-    fn apply(&mut self, batch: Vec<(Cause, Vec<Change>)>) {
-        for change in batch.into_iter().flat_map(|(_, changes)| changes) {
+    fn apply(&mut self, batch: Vec<(u16, Written)>) {
+        for change in batch.into_iter().flat_map(|(_, written)| written.changes) {
             self.change(change);
         }
     }
@@ -130,9 +160,19 @@ impl Disk {
         });
     }
 
-    /// Everything that is durable, kind by kind in the order of [`Change`].
-    pub fn contents(&self) -> impl Iterator<Item = &Change> {
-        self.table.values()
+    /// What a shard has that is durable, kind by kind in the order of [`Change`].
+    pub fn contents(&self, shard: u16, shards: u16) -> impl Iterator<Item = &Change> {
+        let is_its_own = move |key: &Key| match key {
+            Key::Session(number)
+            | Key::Group(number)
+            | Key::Subscription(number, _)
+            | Key::Message(number)
+            | Key::Queued(number, _)
+            | Key::InFlight(number, _)
+            | Key::Received(number, _) => number >> 48 == u64::from(shard),
+            Key::Retained(topic) => home(topic, shards).0 == shard,
+        };
+        self.table.iter().filter(move |(key, _)| is_its_own(key)).map(|(_, change)| change)
     }
 
     /// What should not be there when everything was delivered: messages that nobody waits for, exchanges that are

@@ -40,6 +40,8 @@ pub struct Network {
 /// How the broker is.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerPlan {
+    /// How many shards it has.
+    pub shards: u16,
     /// Whether it keeps its state on the disk.
     pub durable: bool,
     /// The longest usual time of a sync, in milliseconds.

@@ -35,6 +35,8 @@ pub struct Scenario {
     clock_jumps: (u64, u64),
     /// How many percent of the worlds have a broker with a disk.
     durable: u64,
+    /// How many shards the broker has at most.
+    shards: u64,
 }
 
 /// Cuts, pieces and delays only: every QoS, sessions that last and sessions that do not.
@@ -58,10 +60,11 @@ const QOS: Scenario = Scenario {
     broker_crashes: (0, 0),
     clock_jumps: (0, 0),
     durable: 30,
+    shards: 1,
 };
 
 /// Every scenario there is.
-pub const SCENARIOS: [Scenario; 10] = [
+pub const SCENARIOS: [Scenario; 11] = [
     QOS,
     Scenario {
         name: "takeover",
@@ -133,6 +136,18 @@ pub const SCENARIOS: [Scenario; 10] = [
         ..QOS
     },
     Scenario {
+        name: "shards",
+        about: "a broker of several shards that crashes",
+        shards: 4,
+        broker_crashes: (0, 2),
+        changes: (0, 3),
+        retained: 20,
+        wills: 20,
+        takeovers: (0, 1),
+        durable: 70,
+        ..QOS
+    },
+    Scenario {
         name: "mixed",
         about: "everything at once",
         clients: (2, 5),
@@ -165,7 +180,7 @@ impl Scenario {
         let mut rng = Rng::new(seed);
         let end = rng.pick(&[2_000, 10_000, 60_000]);
         let clients = self.count(&mut rng, self.clients);
-        let clients: Vec<_> = (0..clients).map(|_| self.client(&mut rng.fork(), end)).collect();
+        let mut clients: Vec<_> = (0..clients).map(|_| self.client(&mut rng.fork(), end)).collect();
         let faults = self.faults(&mut rng.fork(), &clients, end);
         let network = Network {
             latency: rng.pick(&[1, 20, 200]),
@@ -173,6 +188,7 @@ impl Scenario {
             window: rng.pick(&[64, 1000, 16_000, 64_000]),
         };
         let broker = BrokerPlan {
+            shards: rng.between(1, self.shards) as u16,
             durable: rng.chance(self.durable),
             sync: rng.pick(&[1, 20, 200]),
             asks: rng.chance(20),
@@ -181,6 +197,11 @@ impl Scenario {
             window: rng.pick(&[1, 300, 100_000]),
             outgoing_aliases: rng.pick(&[0, 2, 8]),
         };
+        if !broker.durable {
+            // A client of 3.1 is not told that a broker has forgotten its session.
+            let untold = |client: &&mut ClientPlan| client.version == Version::V3_1;
+            clients.iter_mut().filter(untold).for_each(|client| client.version = Version::V3_1_1);
+        }
         Plan { seed: rng.draw(), end, clients, faults, network, broker }
     }
 

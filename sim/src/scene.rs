@@ -39,11 +39,13 @@ pub enum Event {
     /// The broker notices.
     BrokerLost(ConnIndex),
     /// A deadline of a shard, in this life of the broker.
-    BrokerWake(usize, u32),
+    BrokerWake(u16, u32),
+    /// Something that one shard said comes to another.
+    Link(u16, u16, u32),
     /// The disk has synced.
     DiskSynced(u32),
     /// Somebody answers the broker's question to a shard.
-    Answer(usize, Token, u32),
+    Answer(u16, Token, u32),
     /// The broker that crashed is back.
     BrokerRestart,
     /// A look whether everything has come to rest.

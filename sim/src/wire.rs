@@ -103,6 +103,10 @@ pub struct Connection {
     pub broker_has_it: bool,
     /// Whether it is cut.
     pub is_cut: bool,
+    /// Whether the broker ever had it.
+    pub was_accepted: bool,
+    /// The broker has forgotten it and everything about it in a crash: what still arrives is out of date.
+    pub is_orphan: bool,
     /// The message that is the client's will, and for how many milliseconds it is kept back at most.
     pub will: Option<(usize, u64)>,
 }
@@ -117,6 +121,8 @@ impl Connection {
             client_has_it: true,
             broker_has_it: false,
             is_cut: false,
+            was_accepted: false,
+            is_orphan: false,
             will: None,
         }
     }

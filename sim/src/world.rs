@@ -164,9 +164,10 @@ impl World<'_> {
                 self.clients[client].lost(index, scene);
             }
             Event::BrokerLost(index) => self.broker.lost(index, scene),
-            Event::BrokerWake(_, life) => self.broker.wake(life, scene),
+            Event::BrokerWake(shard, life) => self.broker.wake(shard, life, scene),
+            Event::Link(from, to, life) => self.broker.link(from, to, life, scene),
             Event::DiskSynced(life) => self.broker.disk_synced(life, scene),
-            Event::Answer(_, token, life) => self.broker.answer(token, life, scene),
+            Event::Answer(shard, token, life) => self.broker.answer(shard, token, life, scene),
             Event::BrokerRestart => self.broker.restart(scene),
             Event::Look => self.look(),
         }

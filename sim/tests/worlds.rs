@@ -60,6 +60,16 @@ fn crashes_of_clients() {
 }
 
 #[test]
+fn brokers_of_several_shards() {
+    run("shards", 0..30);
+}
+
+#[test]
+fn everything_at_once() {
+    run("mixed", 0..20);
+}
+
+#[test]
 fn the_same_seed_is_the_same_world() {
     let scenario = named("mixed").expect("the scenario is there");
     for seed in 0..5 {

@@ -394,6 +394,9 @@ impl Client<'_> {
                 format!("{}: {complaint}", client_name(self.number))
             });
         }
+        if self.connection().is_some_and(|index| scene.connections[index].is_orphan) {
+            scene.oracle.sessions.is_void(self.number);
+        }
         if !session_present {
             let application = &mut self.application;
             application.changes.retain(|change| matches!(change, Request::Unsubscribe(_)));

@@ -291,7 +291,7 @@ impl<'m> Client<'m> {
         self.application.connection_lost();
         let longest = if scene.is_calm { 100 } else { 3000 };
         let back_off = (100 + scene.rng.delay(longest)).max(self.away_until.saturating_sub(scene.now));
-        scene.after(if scene.is_calm { 10 } else { back_off }, Event::Dial(self.number));
+        scene.after(if scene.is_calm { 200 } else { back_off }, Event::Dial(self.number));
         self.turn(scene);
     }
 

@@ -107,6 +107,8 @@ pub struct Delivered {
 /// What the broker keeps, or may keep, as the retained message of a topic.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
+    /// When it came.
+    at: u64,
     /// `None`: nothing.
     message: Option<usize>,
     /// In which life of the broker it came.
@@ -183,6 +185,9 @@ pub struct Oracle {
     /// The last message that came.
     orders: BTreeMap<Order, usize>,
     retained: BTreeMap<&'static str, Vec<Kept>>,
+    /// How long two messages of different publishers may take to get into an order, in milliseconds: with several
+    /// shards, they meet on the shard of their topic.
+    disorder: u64,
     /// How often the broker was started.
     life: u32,
     clients: usize,
@@ -198,6 +203,7 @@ impl Oracle {
             messages: Vec::new(),
             orders: BTreeMap::new(),
             retained: BTreeMap::new(),
+            disorder: if plan.broker.shards > 1 { 500 } else { 0 },
             life: 0,
             clients: plan.clients.len(),
         }
@@ -277,7 +283,7 @@ impl Oracle {
     pub fn arrived(&mut self, at: u64, wall: u64, topic: &str, payload: &[u8], retain: bool) {
         let Some(number) = number_of(payload) else {
             if let Some(topic) = crate::plan::TOPICS.iter().find(|name| **name == topic) {
-                let kept = Kept { message: None, life: self.life, is_repeat: true };
+                let kept = Kept { at, message: None, life: self.life, is_repeat: true };
                 self.retained.entry(topic).or_default().push(kept);
             }
             return;
@@ -291,7 +297,7 @@ impl Oracle {
         let message = &known.message;
         let (topic, qos) = (message.topic, message.qos);
         if retain && (is_first || qos < QoS::ExactlyOnce || known.arrivals[0].1 != self.life) {
-            let kept = Kept { message: Some(number), life: self.life, is_repeat: !is_first };
+            let kept = Kept { at, message: Some(number), life: self.life, is_repeat: !is_first };
             self.retained.entry(topic).or_default().push(kept);
         }
         known.expires = message.expiry.map(|seconds| wall + u64::from(seconds) * 1000);
@@ -500,13 +506,17 @@ impl Oracle {
                 })
                 .collect();
             let mut candidates = Vec::new();
+            let mut certain = None;
             for kept in list.iter().rev() {
+                if certain.is_some_and(|certain| kept.at + self.disorder < certain) {
+                    break;
+                }
                 candidates.push(kept.message);
                 let is_acknowledged =
                     kept.message.is_some_and(|number| self.messages[number].is_acknowledged());
                 let is_certain = !keeps_sessions || kept.life == self.life || is_acknowledged;
                 if is_certain && (!kept.is_repeat || kept.message.is_none() && kept.life == self.life) {
-                    break;
+                    certain = certain.or(Some(kept.at));
                 }
             }
             let expires = |number: &usize| self.messages[*number].message.expiry.is_some();

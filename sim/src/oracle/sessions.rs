@@ -114,6 +114,10 @@ impl Sessions {
         } else {
             None
         };
+        // What is resumed may be a session that was made since, by a CONNECT of which no CONNACK came.
+        if !lasts && session.lost.is_some_and(|since| at + SLACK >= since + lifetime) {
+            session.end_certainty();
+        }
         let is_resumed = session_present || session.version == Version::V3_1 && session.is_certain;
         if is_resumed {
             session.resumed += 1;
