@@ -7,7 +7,8 @@ use crate::session::{ReceivedSlot, SendSlot};
 #[derive(Debug)]
 pub struct Memory<'b> {
     /// Packets on their way to the network. It must hold a whole CONNECT, SUBSCRIBE or UNSUBSCRIBE, and 32 bytes more
-    /// for acknowledgements; larger is faster, as all that is in it leaves in one write.
+    /// for acknowledgements; larger is faster, as all that is in it leaves in one write. What is above 65,535 bytes is not
+    /// used.
     pub transmit: &'b mut [u8],
     /// Messages of QoS 1 and 2, kept whole until they are acknowledged.
     pub messages: &'b mut [u8],

@@ -64,7 +64,7 @@ impl<'b> Aliases<'b> {
         let Some(place) = place.get_mut(..topic.len()) else {
             return false;
         };
-        place.copy_from_slice(topic);
+        mqtt_packet::copy(place, topic);
         *prefix = (topic.len() as u16).to_be_bytes();
         true
     }

@@ -73,7 +73,7 @@ impl Engine<'_> {
             let end = len.wrapping_add(value.len()).wrapping_add(1);
             if let Some((first, rest)) = block.get_mut(len..end).and_then(<[u8]>::split_first_mut) {
                 *first = id as u8;
-                rest.copy_from_slice(value);
+                mqtt_packet::copy(rest, value);
                 len = end;
             }
         };

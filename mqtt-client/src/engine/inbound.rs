@@ -235,17 +235,12 @@ impl Engine<'_> {
 
     /// Nothing is known about this identifier any more.
     fn forget(&mut self, id: PacketId) {
-        if self.inbox.find(id).is_none() {
-            return;
+        let forgotten = self.forgotten();
+        let known = self.inbox.find(id);
+        if let Some(slot) = known.and_then(|at| self.inbox.slots_mut().get_mut(at)) {
+            slot.owed = forgotten;
+            self.inbox.close_ranks();
         }
-        let durable = self.settings.durable;
-        self.inbox.retain(|slot| {
-            let other = slot.id != id.get();
-            if !other {
-                slot.owed = Owed::StoreForget;
-            }
-            other || durable
-        });
     }
 
     /// What an accepted message of QoS 2 is owed.

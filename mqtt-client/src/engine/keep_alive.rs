@@ -12,10 +12,10 @@ pub(crate) struct KeepAlive {
     last_heard: Instant,
     /// When the answer that is awaited must be there.
     deadline: Instant,
-    /// How long silence may last; zero for ever.
-    interval: Duration,
     /// Where in the stream PINGREQ ends.
     ping_end: u32,
+    /// The Keep Alive; zero for none.
+    seconds: u16,
     awaits_answer: bool,
 }
 
@@ -39,9 +39,7 @@ impl KeepAlive {
 
     /// The connection is open: a Keep Alive of so many seconds counts.
     pub(crate) fn start(&mut self, now: Instant, seconds: u16) {
-        let seconds = u32::from(seconds);
-        // An eighth earlier, as the packet must have been sent by then [MQTT-3.1.2-23 of 3.1.1, MQTT-3.1.2-20 of 5.0].
-        self.interval = Duration::from_millis(seconds.wrapping_mul(1000 - 125));
+        self.seconds = seconds;
         self.last_heard = now;
         self.awaits_answer = false;
     }
@@ -61,7 +59,7 @@ impl KeepAlive {
     /// Bytes came.
     pub(crate) fn heard(&mut self, now: Instant, timeout: Duration) {
         self.last_heard = now;
-        if self.interval != Duration::ZERO {
+        if self.seconds != 0 {
             self.deadline = now.after(timeout);
         }
     }
@@ -70,7 +68,7 @@ impl KeepAlive {
     pub(crate) fn sent(&mut self, now: Instant, timeout: Duration, written: u32) {
         self.last_sent = now;
         let ping_is_behind = self.ping_end.wrapping_sub(written).wrapping_sub(1) <= Duration::MAX.as_millis();
-        if self.awaits_answer && ping_is_behind && self.interval != Duration::ZERO {
+        if self.awaits_answer && ping_is_behind && self.seconds != 0 {
             self.deadline = now.after(timeout);
         }
     }
@@ -81,17 +79,20 @@ impl KeepAlive {
     }
 
     pub(crate) fn stop(&mut self) {
-        self.interval = Duration::ZERO;
+        self.seconds = 0;
         self.awaits_answer = false;
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
         if self.awaits_answer {
             Some(self.deadline)
-        } else if self.interval == Duration::ZERO {
+        } else if self.seconds == 0 {
             None
         } else {
-            Some(self.last_sent.earlier(self.last_heard).after(self.interval))
+            // An eighth earlier, as the packet must have been sent by then [MQTT-3.1.2-23 of 3.1.1, MQTT-3.1.2-20 of
+            // 5.0].
+            let silence = Duration::from_millis(u32::from(self.seconds).wrapping_mul(1000 - 125));
+            Some(self.last_sent.earlier(self.last_heard).after(silence))
         }
     }
 

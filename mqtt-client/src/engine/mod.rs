@@ -332,15 +332,16 @@ impl<'b> Engine<'b> {
         self.out.close();
         self.inflight.free_front();
         // What was not accepted, the server sends again; so the application is asked again.
-        self.inbox.retain(|slot| {
-            match slot.owed {
-                Owed::PubRec => slot.owed = Owed::Nothing,
-                Owed::StorePubComp => slot.owed = Owed::StoreForget,
-                Owed::SyncPubComp => slot.owed = Owed::Forgotten,
-                _ => {}
-            }
-            !matches!(slot.owed, Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp)
-        });
+        for slot in self.inbox.slots_mut() {
+            slot.owed = match slot.owed {
+                Owed::PubRec => Owed::Nothing,
+                Owed::StorePubComp => Owed::StoreForget,
+                Owed::SyncPubComp => Owed::Forgotten,
+                Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp => Owed::Gone,
+                other => other,
+            };
+        }
+        self.inbox.close_ranks();
         if core::mem::take(&mut self.session_ends) {
             self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
         }
@@ -366,11 +367,16 @@ impl<'b> Engine<'b> {
                 self.finish(position, Outcome::Lost(Loss::SessionLost));
             }
         }
-        let durable = self.settings.durable;
-        self.inbox.retain(|slot| {
-            slot.owed = Owed::StoreForget;
-            durable
-        });
+        let forgotten = self.forgotten();
+        for slot in self.inbox.slots_mut() {
+            slot.owed = forgotten;
+        }
+        self.inbox.close_ranks();
+    }
+
+    /// What becomes of a received message of which nothing is known any more.
+    const fn forgotten(&self) -> Owed {
+        if self.settings.durable { Owed::StoreForget } else { Owed::Gone }
     }
 
     /// Ends a request, and frees its place in the quota.

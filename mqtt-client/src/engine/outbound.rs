@@ -271,30 +271,33 @@ impl Engine<'_> {
     fn acknowledge(&mut self) {
         let Self { inbox, out, settings, .. } = self;
         let mut blocked = false;
-        inbox.retain(|slot| {
+        let mut any_gone = false;
+        for slot in inbox.slots_mut() {
             let kind = match slot.owed {
                 Owed::PubAck => AckKind::PubAck,
                 Owed::PubRec => AckKind::PubRec,
                 Owed::PubComp => AckKind::PubComp,
                 Owed::Accept1 | Owed::Accept2 => {
                     blocked = true;
-                    return true;
+                    continue;
                 }
-                _ => return true,
+                _ => continue,
             };
             let waits = blocked && kind != AckKind::PubComp;
-            let Some(id) = PacketId::new(slot.id) else {
-                return false;
-            };
+            let id = PacketId::new(slot.id).unwrap_or(PacketId::MIN);
             let code = ReasonCode(slot.reason);
             if waits || !append_ack(out, kind, id, code, is_v5(settings.version)) {
                 blocked = true;
-                return true;
+                continue;
             }
-            slot.owed = Owed::Nothing;
             // After a refusal the identifier is free [MQTT-4.3.3-9].
-            kind == AckKind::PubRec && !code.is_error()
-        });
+            let stays = kind == AckKind::PubRec && !code.is_error();
+            slot.owed = if stays { Owed::Nothing } else { Owed::Gone };
+            any_gone |= !stays;
+        }
+        if any_gone {
+            inbox.close_ranks();
+        }
     }
 
     /// Queues what a slot wants to have sent; false where it has to wait.

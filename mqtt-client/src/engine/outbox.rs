@@ -21,15 +21,20 @@ pub(crate) enum Source {
     Application,
 }
 
+/// No message starts here: memory for messages is shorter.
+const APPLICATION: u32 = u32::MAX;
+
 #[derive(Debug)]
 pub(crate) struct Outbox<'b> {
+    /// At most 65,535 bytes.
     buffer: &'b mut [u8],
-    sent: u32,
-    len: u32,
-    /// Where in the buffer the long part belongs, how much of it is left, and where it is.
-    long_at: u32,
+    sent: u16,
+    len: u16,
+    /// Where in the buffer the long part belongs, how much of it is left, and where among the messages it is, or
+    /// `APPLICATION`.
+    long_at: u16,
     long_left: u32,
-    long: Source,
+    long: u32,
     /// Bytes of this connection: taken for transmission, and transmitted. They wrap.
     queued: u32,
     written: u32,
@@ -42,13 +47,14 @@ pub(crate) struct Outbox<'b> {
 
 impl<'b> Outbox<'b> {
     pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
+        let len = buffer.len().min(usize::from(u16::MAX));
         Self {
-            buffer,
+            buffer: get_mut(buffer, 0, len),
             sent: 0,
             len: 0,
             long_at: 0,
             long_left: 0,
-            long: Source::Application,
+            long: APPLICATION,
             queued: 0,
             written: 0,
             reported: 0,
@@ -65,7 +71,7 @@ impl<'b> Outbox<'b> {
     /// How much of the long part is the application's turn.
     pub(crate) const fn application_left(&self) -> u32 {
         match self.long {
-            Source::Application if self.sent == self.long_at => self.long_left,
+            APPLICATION if self.sent == self.long_at => self.long_left,
             _ => 0,
         }
     }
@@ -109,9 +115,9 @@ impl<'b> Outbox<'b> {
         let end = self.buffer.len().saturating_sub(reserve);
         let mut out = SliceSink::new(get_mut(self.buffer, self.len as usize, end));
         encode(&mut out)?;
-        let n = out.len() as u32;
-        self.len = self.len.wrapping_add(n);
-        self.queued = self.queued.wrapping_add(n);
+        let n = out.len();
+        self.len = self.len.wrapping_add(n as u16);
+        self.queued = self.queued.wrapping_add(n as u32);
         Ok(())
     }
 
@@ -123,7 +129,7 @@ impl<'b> Outbox<'b> {
             return false;
         }
         mqtt_packet::copy(get_mut(self.buffer, self.len as usize, end), bytes);
-        self.len = end as u32;
+        self.len = end as u16;
         self.queued = self.queued.wrapping_add(bytes.len() as u32);
         true
     }
@@ -132,7 +138,10 @@ impl<'b> Outbox<'b> {
     pub(crate) fn put_long(&mut self, source: Source, len: u32) {
         self.long_at = self.len;
         self.long_left = len;
-        self.long = source;
+        self.long = match source {
+            Source::Messages(start) => start,
+            Source::Application => APPLICATION,
+        };
         self.queued = self.queued.wrapping_add(len);
     }
 
@@ -144,11 +153,15 @@ impl<'b> Outbox<'b> {
         if self.sent < self.long_at {
             return Ok(self.part(self.long_at));
         }
-        Err((self.long, self.long_left))
+        let source = match self.long {
+            APPLICATION => Source::Application,
+            start => Source::Messages(start),
+        };
+        Err((source, self.long_left))
     }
 
-    fn part(&self, end: u32) -> &[u8] {
-        self.buffer.get(self.sent as usize..end as usize).unwrap_or_default()
+    fn part(&self, end: u16) -> &[u8] {
+        self.buffer.get(usize::from(self.sent)..usize::from(end)).unwrap_or_default()
     }
 
     /// Takes `n` bytes of [`next`](Self::next) as transmitted; true where the long part has ended.
@@ -156,14 +169,14 @@ impl<'b> Outbox<'b> {
         let mut long_ended = false;
         let n = match self.next() {
             Ok(part) => {
-                let n = n.min(part.len()) as u32;
-                self.sent = self.sent.wrapping_add(n);
-                n
+                let n = n.min(part.len());
+                self.sent = self.sent.wrapping_add(n as u16);
+                n as u32
             }
             Err((source, left)) => {
                 let n = u32::try_from(n).unwrap_or(u32::MAX).min(left);
                 if let Source::Messages(start) = source {
-                    self.long = Source::Messages(start.wrapping_add(n));
+                    self.long = start.wrapping_add(n);
                 }
                 self.long_left = left.wrapping_sub(n);
                 long_ended = self.long_left == 0;

@@ -113,16 +113,16 @@ impl Engine<'_> {
             }
         }
         let connected = self.phase == Phase::Connected;
-        self.inbox.retain(|slot| {
-            match slot.owed {
-                Owed::SyncPubRec if connected => slot.owed = Owed::PubRec,
-                Owed::SyncPubRec => slot.owed = Owed::Nothing,
-                Owed::SyncPubComp if connected => slot.owed = Owed::PubComp,
-                Owed::SyncPubComp | Owed::Forgotten => return false,
-                _ => {}
-            }
-            true
-        });
+        for slot in self.inbox.slots_mut() {
+            slot.owed = match slot.owed {
+                Owed::SyncPubRec if connected => Owed::PubRec,
+                Owed::SyncPubRec => Owed::Nothing,
+                Owed::SyncPubComp if connected => Owed::PubComp,
+                Owed::SyncPubComp | Owed::Forgotten => Owed::Gone,
+                other => other,
+            };
+        }
+        self.inbox.close_ranks();
         self.pump();
     }
 

@@ -9,7 +9,7 @@ use crate::memory::get_mut;
 use mqtt_packet::PacketId;
 
 /// What is owed for a received message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(crate) enum Owed {
     /// Nothing before PUBREL comes.
@@ -37,6 +37,8 @@ pub(crate) enum Owed {
     StoreForget,
     /// Nothing: it goes with the next word of the store.
     Forgotten,
+    /// Nothing: its place is free with the next [`Inbox::close_ranks`].
+    Gone,
 }
 
 /// Memory for one received message of QoS 1 or 2 that is not done with: 4 bytes.
@@ -94,9 +96,7 @@ impl<'b> Inbox<'b> {
     }
 
     pub(crate) fn find(&self, id: PacketId) -> Option<usize> {
-        self.slots()
-            .iter()
-            .position(|slot| slot.id == id.get() && !matches!(slot.owed, Owed::StoreForget | Owed::Forgotten))
+        self.slots().iter().position(|slot| slot.id == id.get() && slot.owed < Owed::StoreForget)
     }
 
     /// Appends a message; false where there is no memory.
@@ -112,20 +112,20 @@ impl<'b> Inbox<'b> {
         }
     }
 
-    /// Keeps only what `keep` says, in its order.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut ReceivedSlot) -> bool) {
+    /// Gives back the places of those that are gone; the others stay in their order.
+    pub(crate) fn close_ranks(&mut self) {
         let mut kept = 0_u16;
         for at in 0..self.len {
-            let Some(slot) = self.slots.get_mut(usize::from(at)) else {
+            let Some(&slot) = self.slots.get(usize::from(at)) else {
                 break;
             };
-            if keep(slot) {
-                let slot = *slot;
-                if let Some(place) = self.slots.get_mut(usize::from(kept)) {
-                    *place = slot;
-                }
-                kept = kept.wrapping_add(1);
+            if slot.owed == Owed::Gone {
+                continue;
             }
+            if let Some(place) = self.slots.get_mut(usize::from(kept)) {
+                *place = slot;
+            }
+            kept = kept.wrapping_add(1);
         }
         self.len = kept;
     }
