@@ -231,7 +231,9 @@ impl<'b> Framer<'b> {
         let len = self.end.wrapping_sub(self.start);
         while distance > 0 && moved < len {
             let stride = distance.min(len.wrapping_sub(moved));
-            let (front, back) = self.buffer.split_at_mut(moved.wrapping_add(distance));
+            let Some((front, back)) = self.buffer.split_at_mut_checked(moved.wrapping_add(distance)) else {
+                break; // Never.
+            };
             if let (Some(to), Some(from)) =
                 (front.get_mut(moved..moved.wrapping_add(stride)), back.get(..stride))
             {
