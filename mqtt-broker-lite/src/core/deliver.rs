@@ -114,7 +114,9 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        session.note_live(item.view.topic.as_bytes());
+        if item.view.retain {
+            session.note_live(item.view.topic.as_bytes());
+        }
         let goes_now = session.connection.as_deref().is_some_and(|connection| {
             connection.may_send(terms.qos, &self.settings) && !session.outbound.must_wait(terms.qos)
         });
