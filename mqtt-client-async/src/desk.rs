@@ -15,6 +15,7 @@ use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder};
 use crate::options::Options;
 use crate::properties::PropertyList;
 use crate::shared::{Control, Hold, Shared};
+use crate::subscription::Queue;
 
 /// Whose request a ticket stands for.
 pub(crate) enum Pending {
@@ -27,6 +28,8 @@ pub(crate) enum Pending {
 /// identifier modulo twice that many finds its place.
 struct Tickets {
     slots: Vec<Option<Pending>>,
+    /// How many of them there are.
+    count: usize,
     /// Messages of QoS 0, which have no identifier, end in their order.
     at_most_once: VecDeque<Pending>,
 }
@@ -35,7 +38,7 @@ impl Tickets {
     fn new(in_flight: usize) -> Self {
         let mut slots = Vec::new();
         slots.resize_with(in_flight.max(1).saturating_mul(2), || None);
-        Self { slots, at_most_once: VecDeque::new() }
+        Self { slots, count: 0, at_most_once: VecDeque::new() }
     }
 
     fn place(&mut self, ticket: Ticket) -> Option<&mut Option<Pending>> {
@@ -46,7 +49,10 @@ impl Tickets {
 
     fn put(&mut self, ticket: Ticket, pending: Pending) {
         match self.place(ticket) {
-            Some(place) => *place = Some(pending),
+            Some(place) => {
+                *place = Some(pending);
+                self.count = self.count.saturating_add(1);
+            }
             None => self.at_most_once.push_back(pending),
         }
     }
@@ -55,6 +61,7 @@ impl Tickets {
         if ticket.packet_id().is_none() {
             return self.at_most_once.pop_front();
         }
+        self.count = self.count.saturating_sub(1);
         self.place(ticket)?.take()
     }
 }
@@ -100,6 +107,11 @@ impl Desk {
 
     pub(crate) const fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// How many requests wait for the server's answer.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.tickets.count
     }
 
     pub(crate) fn set_end_reason(&mut self, reason: ConnectionError) {
@@ -226,25 +238,33 @@ impl Desk {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         let streams = state.router.route(message.topic().as_bytes(), &message.properties());
-        let holders =
-            streams.iter().filter(|&&key| state.queues.get(key).is_some_and(|queue| queue.holds())).count();
-        let mut hold = receipt.map(|receipt| Hold::split(receipt, holders));
-        for key in streams {
-            if let Some(queue) = state.queues.get_mut(*key) {
-                let hold = if queue.holds() { hold.as_mut().map(|next| next()) } else { None };
-                let was_over = queue.is_over();
-                self.wakers.extend(queue.push(message.clone(), hold));
-                state.over = state.over.saturating_add(usize::from(!was_over && queue.is_over()));
-            }
+        let holds = |queue: Option<&Queue>| queue.is_some_and(|queue| queue.holds(message.len()));
+        let holders = match receipt {
+            Some(_) => streams.iter().filter(|&&key| holds(state.queues.get(key))).count(),
+            None => 0,
+        };
+        let mut hold = receipt.filter(|_| holders > 0).map(|receipt| Hold::split(receipt, holders));
+        let topic = streams.is_empty().then(|| message.topic().to_owned());
+        let mut message = Some(message);
+        let last = streams.len().wrapping_sub(1);
+        for (at, key) in streams.iter().enumerate() {
+            // The last one needs no copy.
+            let copy = if at == last { message.take() } else { message.clone() };
+            let (Some(queue), Some(message)) = (state.queues.get_mut(*key), copy) else {
+                continue;
+            };
+            let hold = if queue.holds(message.len()) { hold.as_mut().map(|next| next()) } else { None };
+            let was_over = queue.is_over();
+            self.wakers.extend(queue.push(message, hold));
+            state.over = state.over.saturating_add(usize::from(!was_over && queue.is_over()));
         }
-        let is_unrouted = streams.is_empty();
         self.is_over = state.over > 0;
         drop(guard);
         if holders == 0 {
             accept(engine, receipt);
         }
-        if is_unrouted {
-            self.shared.emit(&Event::Unrouted { topic: message.topic().to_owned() });
+        if let Some(topic) = topic {
+            self.shared.emit(&Event::Unrouted { topic });
         }
         self.wakers.drain(..).for_each(Waker::wake);
     }

@@ -36,8 +36,11 @@ pub(crate) struct Router {
     tree: Tree,
     /// Streams without a filter, which get everything.
     everything: Vec<usize>,
-    /// Memory for an answer, used again and again.
+    /// The last topic and what matched it: many messages of one topic follow each other. Every change of the filters
+    /// forgets it.
+    topic: Option<Vec<u8>>,
     matches: Vec<Match>,
+    /// Memory for an answer, used again and again.
     found: Vec<usize>,
 }
 
@@ -48,6 +51,7 @@ impl Router {
             by_text: HashMap::new(),
             tree: Tree::new(),
             everything: Vec::new(),
+            topic: None,
             matches: Vec::new(),
             found: Vec::new(),
         }
@@ -55,6 +59,7 @@ impl Router {
 
     /// Adds a filter of a stream; returns its key.
     pub(crate) fn add(&mut self, filter: TopicFilter<'_>, options: SubscribeOptions, stream: usize) -> usize {
+        self.topic = None;
         let text = filter.as_bytes();
         if let Some(&key) = self.by_text.get(text) {
             if let Some(known) = self.filters.get_mut(key) {
@@ -74,6 +79,7 @@ impl Router {
 
     /// Takes a filter from a stream. Returns the filter if nobody wants it any more.
     pub(crate) fn remove(&mut self, key: usize, stream: usize) -> Option<Filter> {
+        self.topic = None;
         let filter = self.filters.get_mut(key)?;
         if let Some(at) = filter.streams.iter().position(|&found| found == stream) {
             filter.streams.swap_remove(at);
@@ -117,7 +123,25 @@ impl Router {
 
     /// The streams that a message is for, each once.
     pub(crate) fn route(&mut self, topic: &[u8], properties: &Properties<'_>) -> &[usize] {
-        let Self { filters, tree, everything, matches, found, .. } = self;
+        if self.topic.as_deref() != Some(topic) {
+            self.match_topic(topic);
+        }
+        let Self { filters, everything, matches, found, .. } = self;
+        let key_of = |id: u32| usize::try_from(id).ok()?.checked_sub(1);
+        let is_known = |id| key_of(id).is_some_and(|key| filters.contains(key));
+        let says_which = properties.subscription_identifiers().any(is_known);
+        let is_meant = |found: &&Match| {
+            !says_which || properties.subscription_identifiers().any(|id| key_of(id) == Some(found.filter))
+        };
+        found.clear();
+        found.extend(matches.iter().filter(is_meant).map(|found| found.stream));
+        found.extend(everything.iter());
+        found
+    }
+
+    /// Finds for each stream the filter that decides.
+    fn match_topic(&mut self, topic: &[u8]) {
+        let Self { filters, tree, matches, .. } = self;
         matches.clear();
         tree.for_each_match(topic, |key| {
             if let Some(filter) = filters.get(key) {
@@ -129,17 +153,9 @@ impl Router {
             matches.sort_unstable();
             matches.dedup_by_key(|found| found.stream);
         }
-        let key_of = |id: u32| usize::try_from(id).ok()?.checked_sub(1);
-        let is_known = |id| key_of(id).is_some_and(|key| filters.contains(key));
-        if properties.subscription_identifiers().any(is_known) {
-            matches.retain(|found| {
-                properties.subscription_identifiers().any(|id| key_of(id) == Some(found.filter))
-            });
-        }
-        found.clear();
-        found.extend(matches.iter().map(|found| found.stream));
-        found.extend(everything.iter());
-        found
+        let kept = self.topic.get_or_insert_default();
+        kept.clear();
+        kept.extend_from_slice(topic);
     }
 }
 

@@ -17,10 +17,10 @@ use crate::shared::{Hold, Shared, State};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// Hold the flow back: a message of QoS 1 or 2 is acknowledged when it is taken from the stream, so the server sends
-    /// no more than its limit, in 5.0 our Receive Maximum. As messages are acknowledged in their order, that holds back
-    /// all messages of QoS 1 and 2 of the client. Messages of QoS 0 that find the stream full are dropped. Should the
-    /// server send more bytes of QoS 1 and 2 than the stream may hold, nothing is read until some are taken: the one case
+    /// Hold the flow back: a message of QoS 1 or 2 that finds the stream full waits in it unacknowledged until it is taken,
+    /// so the server sends no more than its limit, in 5.0 our Receive Maximum. As messages are acknowledged in their order,
+    /// that holds back all messages of QoS 1 and 2 of the client. Messages of QoS 0 that find the stream full are dropped.
+    /// Should the server send twice the bytes that the stream may hold, nothing is read until some are taken: the one case
     /// in which a slow stream can cost the connection, by its Keep Alive.
     #[default]
     Hold,
@@ -101,7 +101,7 @@ impl Subscribe {
     }
 
     /// How many messages, and how many bytes of topics and payloads, the stream may hold: by default 1,024 and 16 MiB.
-    /// At least one message fits always. With [`Overflow::Hold`] the number counts for messages of QoS 0 only.
+    /// At least one message fits always.
     #[must_use]
     pub fn capacity(mut self, messages: usize, bytes: usize) -> Self {
         self.stream.capacity = messages.max(1);
@@ -172,15 +172,17 @@ impl Queue {
         Self { items: VecDeque::new(), bytes: 0, waker: None, options, dropped: 0 }
     }
 
-    /// Whether a message is acknowledged only when it was taken from here.
-    pub(crate) fn holds(&self) -> bool {
-        self.options.overflow == Overflow::Hold
+    /// Whether a message of this length is acknowledged only when it was taken from here.
+    pub(crate) fn holds(&self, len: usize) -> bool {
+        self.options.manual || self.options.overflow == Overflow::Hold && self.is_full(len)
     }
 
     /// Puts a message in, or drops one. Returns whom to wake.
     pub(crate) fn push(&mut self, message: Message, hold: Option<Hold>) -> Option<Waker> {
         match self.options.overflow {
-            Overflow::Hold if hold.is_none() && self.is_full(message.len()) => {
+            Overflow::Hold
+                if hold.is_none() && message.qos() == QoS::AtMostOnce && self.is_full(message.len()) =>
+            {
                 self.dropped = self.dropped.saturating_add(1);
                 return None;
             }
@@ -201,7 +203,9 @@ impl Queue {
 
     /// Whether it holds more bytes than it may: the driver reads no more until somebody takes them.
     pub(crate) fn is_over(&self) -> bool {
-        self.holds() && self.items.len() > 1 && self.bytes > self.options.capacity_bytes
+        self.options.overflow == Overflow::Hold
+            && self.items.len() > 1
+            && self.bytes > self.options.capacity_bytes.saturating_mul(2)
     }
 
     fn is_full(&self, len: usize) -> bool {

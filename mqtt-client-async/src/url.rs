@@ -129,12 +129,12 @@ impl Place {
         let uri: http::Uri = url.parse().map_err(|_| malformed())?;
         let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(malformed)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let has_wrong_port = authority.port().is_some() && authority.port_u16().is_none();
-        if host.is_empty() || has_wrong_port {
+        let front = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let names_port = !front.ends_with(authority.host());
+        if host.is_empty() || names_port && authority.port_u16().is_none() {
             return Err(malformed());
         }
         let (user_name, password) = credentials(authority.as_str()).ok_or_else(malformed)?;
-        let front = authority.as_str().rsplit('@').next().unwrap_or_default();
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         // Where nearly all servers have it.
         let path = if path == "/" { "/mqtt" } else { path };

@@ -105,6 +105,8 @@ pub(crate) struct Session<'b> {
     large: usize,
     trace: trace::Trace,
     write_timeout: std::time::Duration,
+    /// Messages are offered to the engine again when no more than so many are in flight.
+    resume_at: usize,
     /// When the attempt to connect is over.
     connect_deadline: Option<Instant>,
 }
@@ -133,6 +135,7 @@ impl<'b> Session<'b> {
             large: LARGE.min(options.memory.transmit / 4).min(options.memory.messages / 4),
             trace: trace::Trace::new(options.version),
             write_timeout: options.write_timeout,
+            resume_at: usize::MAX,
             connect_deadline: None,
         }
     }
@@ -177,6 +180,7 @@ impl<'b> Session<'b> {
         self.needs_flush = false;
         self.payload = Bytes::new();
         self.connect_deadline = None;
+        self.resume_at = usize::MAX;
     }
 
     /// Goes on for as long as there is something to do; ready when the connection has ended.

@@ -96,6 +96,10 @@ impl Session<'_> {
     }
 
     fn take_publishes(&mut self) -> bool {
+        if self.desk.in_flight() > self.resume_at {
+            return false;
+        }
+        self.resume_at = usize::MAX;
         let (mut messages, mut bytes) = (0_usize, 0_usize);
         while self.engine.transmit().len() < BATCH {
             let Some(queued) = self.inbox.publishes.pop_front() else {
@@ -112,6 +116,7 @@ impl Session<'_> {
                     }
                     Err(RequestError::Busy) => {
                         self.inbox.publishes.push_front(queued);
+                        self.wait_for_room();
                         break;
                     }
                     Err(error) => self.desk.fail(queued.delivery, DeliveryError::NotSent(error)),
@@ -122,6 +127,15 @@ impl Session<'_> {
         }
         self.shared.dequeued(messages, bytes);
         messages > 0
+    }
+
+    /// The engine takes no more. Where that is for want of acknowledgements, some of them are awaited: one write for each
+    /// of them would cost both sides more than the short wait.
+    fn wait_for_room(&mut self) {
+        let in_flight = self.desk.in_flight();
+        if self.engine.transmit().is_empty() {
+            self.resume_at = in_flight.saturating_sub((in_flight / 16).max(1));
+        }
     }
 
     /// Hands a message to the engine; a large payload stays where it is, and is returned.

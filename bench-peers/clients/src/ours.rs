@@ -1,0 +1,65 @@
+//! mqtt-client-async.
+
+use bytes::Bytes;
+use mqtt_client_async::{Client, Options, Publish, QoS, Topic, Version};
+
+use crate::{Found, PAYLOAD, timed};
+
+fn qos_of(qos: u8) -> QoS {
+    QoS::from_bits(qos).unwrap()
+}
+
+async fn connect(port: u16, id: &str) -> Client {
+    let options = Options::new(&format!("mqtt://127.0.0.1:{port}")).unwrap();
+    Client::connect(options.version(Version::V3_1_1).client_id(id)).await.unwrap()
+}
+
+pub async fn publish(port: u16, qos: u8, n: usize) -> Found {
+    let client = connect(port, "ours").await;
+    let topic = Topic::from_static("bench/publish");
+    let payload = Bytes::from(vec![7; PAYLOAD]);
+    let found = timed(n, async {
+        let mut last = None;
+        for i in 0..n {
+            // The last one is acknowledged: all before it have arrived then.
+            let qos = if i + 1 == n && qos == 0 { QoS::AtLeastOnce } else { qos_of(qos) };
+            let publish = Publish::new(&topic, payload.clone()).qos(qos);
+            last = Some(client.publish(publish).await.unwrap());
+        }
+        last.unwrap().await.unwrap();
+    })
+    .await;
+    client.shutdown(std::time::Duration::from_secs(10)).await;
+    found
+}
+
+pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
+    let client = connect(port, "ours").await;
+    let what = mqtt_client_async::Subscribe::new(qos_of(qos)).to("bench/receive").capacity(n, usize::MAX);
+    let mut stream = client.subscribe(what).await.unwrap();
+    let source = from_outside.then(|| crate::server::publish_raw(port, qos, n));
+    let found = timed(n, async {
+        for _ in 0..n {
+            stream.recv().await.unwrap();
+        }
+    })
+    .await;
+    source.map(|source| source.join().unwrap());
+    drop(stream);
+    client.shutdown(std::time::Duration::from_secs(10)).await;
+    found
+}
+
+pub async fn round_trips(port: u16, n: usize) -> Found {
+    let client = connect(port, "ours").await;
+    let mut stream = client.subscribe("bench/trip").await.unwrap();
+    let topic = Topic::from_static("bench/trip");
+    let payload = Bytes::from(vec![7; PAYLOAD]);
+    timed(n, async {
+        for _ in 0..n {
+            drop(client.publish(Publish::new(&topic, payload.clone())).await.unwrap());
+            stream.recv().await.unwrap();
+        }
+    })
+    .await
+}

@@ -1,0 +1,226 @@
+//! Servers: mosquitto with its limits opened, one that only takes, and one that only sends.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mqtt_packet::{
+    Ack, AckKind, Delivery, Frame, PacketId, PacketType, Publish, QoS, SliceSink, TopicName, Version,
+};
+
+use crate::PAYLOAD;
+
+pub struct Mosquitto {
+    child: Child,
+    pub port: u16,
+}
+
+impl Mosquitto {
+    pub fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = std::env::temp_dir().join(format!("bench-clients-{port}.conf"));
+        let configuration = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n\
+             max_connections -1\npersistence false\nset_tcp_nodelay true\n"
+        );
+        std::fs::write(&file, configuration).unwrap();
+        let child = ["/usr/sbin/mosquitto", "mosquitto"].iter().find_map(|program| {
+            Command::new(program).arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+        });
+        let child = child.expect("mosquitto is installed");
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, port }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Publishes to a server as fast as it takes it, without a client; to one inside of this program nothing.
+pub fn publish_raw(port: u16, qos: u8, n: usize) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"\x10\x0F\0\x04MQTT\x04\x02\0\0\0\x03raw").unwrap();
+        let mut connack = [0; 4];
+        // A source sends at once and takes no notice.
+        if stream.read_exact(&mut connack).is_err() || connack[3] != 0 {
+            return;
+        }
+        let mut reader = stream.try_clone().unwrap();
+        let acknowledgements = std::thread::spawn(move || {
+            let mut left = if qos == 0 { 0 } else { n * 4 };
+            let mut buffer = vec![0; 1 << 16];
+            while left > 0 {
+                match reader.read(&mut buffer) {
+                    Ok(0) | Err(_) => return,
+                    Ok(n) => left = left.saturating_sub(n),
+                }
+            }
+        });
+        stream.write_all(&messages(qos, n)).unwrap();
+        acknowledgements.join().unwrap();
+        stream.write_all(&[0xE0, 0]).unwrap();
+    })
+}
+
+/// So many messages, as they are on the wire.
+fn messages(qos: u8, n: usize) -> Vec<u8> {
+    let payload = [7; PAYLOAD];
+    let mut bytes = Vec::new();
+    for i in 0..n {
+        let id = PacketId::new((i % 65_535 + 1) as u16);
+        let publish = Publish {
+            delivery: Delivery::new(QoS::from_bits(qos).unwrap(), id).unwrap(),
+            ..Publish::new(TopicName::new("bench/receive").unwrap(), &payload)
+        };
+        let start = bytes.len();
+        bytes.resize(start + publish.encoded_len(Version::V3_1_1), 0);
+        publish.encode(Version::V3_1_1, &mut SliceSink::new(&mut bytes[start..])).unwrap();
+    }
+    bytes
+}
+
+/// Listens, and talks to each connection in a thread of its own.
+fn listen(talk: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let talk = std::sync::Arc::new(talk);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let talk = talk.clone();
+            // A client that leaves ends it.
+            std::thread::spawn(move || drop(talk(stream)));
+        }
+    });
+    port
+}
+
+/// Calls `each` with every packet of a client, and writes what it appends.
+fn converse(mut stream: TcpStream, mut each: impl FnMut(Frame<'_>, &mut Vec<u8>)) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; 1 << 18];
+    let (mut len, mut answer) = (0, Vec::new());
+    loop {
+        let n = stream.read(&mut buffer[len..])?;
+        if n == 0 {
+            return Ok(());
+        }
+        len += n;
+        let mut rest = &buffer[..len];
+        while let Ok(Some((frame, behind))) = Frame::split(rest) {
+            each(frame, &mut answer);
+            rest = behind;
+        }
+        let left = rest.len();
+        buffer.copy_within(len - left..len, 0);
+        len = left;
+        stream.write_all(&answer)?;
+        answer.clear();
+    }
+}
+
+/// What CONNECT, SUBSCRIBE and PINGREQ are answered with.
+fn answer(frame: Frame<'_>, out: &mut Vec<u8>) {
+    match frame.packet_type() {
+        PacketType::Connect => out.extend_from_slice(&[0x20, 2, 0, 0]),
+        PacketType::Subscribe => {
+            let id = &frame.body()[..2];
+            out.extend_from_slice(&[0x90, 3, id[0], id[1], 0]);
+        }
+        PacketType::PingReq => out.extend_from_slice(&[0xD0, 0]),
+        _ => {}
+    }
+}
+
+/// A server that acknowledges everything.
+pub struct Sink {
+    pub port: u16,
+}
+
+impl Sink {
+    pub fn start() -> Self {
+        let port = listen(|stream| {
+            converse(stream, |frame, out| {
+                answer(frame, out);
+                if let Ok(publish) = Publish::decode_if(frame) {
+                    if let Some(id) = publish {
+                        let start = out.len();
+                        out.resize(start + 4, 0);
+                        let ack = Ack::new(AckKind::PubAck, id);
+                        ack.encode(Version::V3_1_1, &mut SliceSink::new(&mut out[start..])).unwrap();
+                    }
+                }
+            })
+        });
+        Self { port }
+    }
+}
+
+/// The identifier of a PUBLISH.
+trait DecodeIf {
+    fn decode_if(frame: Frame<'_>) -> Result<Option<PacketId>, ()>;
+}
+
+impl DecodeIf for Publish<'_> {
+    fn decode_if(frame: Frame<'_>) -> Result<Option<PacketId>, ()> {
+        if frame.packet_type() != PacketType::Publish {
+            return Err(());
+        }
+        let publish = Publish::decode(frame, Version::V3_1_1).map_err(|_| ())?;
+        Ok(publish.delivery.id())
+    }
+}
+
+/// A server that sends so many messages to whoever subscribes, at QoS 1 no more than it may before they are acknowledged.
+pub struct Source {
+    pub port: u16,
+}
+
+/// How many messages go at once.
+const CHUNK: usize = 1000;
+
+impl Source {
+    pub fn start(qos: u8, n: usize) -> Self {
+        let bytes = std::sync::Arc::new(messages(qos, n));
+        let port = listen(move |stream| {
+            let bytes = bytes.clone();
+            let out_stream = stream.try_clone()?;
+            let (sender, acknowledged) = std::sync::mpsc::channel();
+            let mut acknowledged = Some(acknowledged);
+            converse(stream, move |frame, out| {
+                answer(frame, out);
+                match frame.packet_type() {
+                    PacketType::PubAck => drop(sender.send(())),
+                    PacketType::Subscribe => {
+                        let (bytes, mut out) = (bytes.clone(), out_stream.try_clone().unwrap());
+                        let acknowledged = acknowledged.take().unwrap();
+                        std::thread::spawn(move || {
+                            // Behind SUBACK.
+                            std::thread::sleep(Duration::from_millis(20));
+                            for (at, chunk) in bytes.chunks(bytes.len() / n * CHUNK).enumerate() {
+                                if out.write_all(chunk).is_err() {
+                                    return;
+                                }
+                                // Two chunks are on their way at most.
+                                let wanted = if qos == 0 || at == 0 { 0 } else { CHUNK };
+                                if (0..wanted).any(|_| acknowledged.recv().is_err()) {
+                                    return;
+                                }
+                            }
+                        });
+                    }
+                    _ => {}
+                }
+            })
+        });
+        Self { port }
+    }
+}
