@@ -92,6 +92,7 @@ impl Shard {
                     self.route(shard, item, false);
                 }
                 Target::Shard(_) => {}
+                Target::Observer(observer) => self.show(observer, item),
                 Target::Session(key) => {
                     let is_own = from == Some(key);
                     if let Some(terms) = combine(grants, &item.view, is_own, &mut ids) {
@@ -225,6 +226,7 @@ impl Shard {
             }
             session.outbound.push_in_flight(in_flight);
         }
+        self.counts.publishes_sent = self.counts.publishes_sent.saturating_add(1);
         self.write(key, start, dispatch, id, item, forms);
     }
 }

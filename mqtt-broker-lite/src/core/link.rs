@@ -10,10 +10,12 @@ use super::membership::Membership;
 use super::retained::Cursor;
 use super::shard::Shard;
 use super::shared::Assignment;
+use super::sys::Counts;
 use super::topic_tree::{Grant, Target};
 use super::{Cause, Message, Output, Part, SessionNumber, ShardId};
 use bytes::Bytes;
 use mqtt_packet::{QoS, TopicFilter};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Something from one shard to another. Between two shards everything arrives, once, and in order: a crash takes all of
@@ -33,6 +35,8 @@ pub(super) enum Letter {
     Busy { topic: Bytes, room: Cause },
     /// Whoever that was has read, or is waited for no longer.
     Free(Cause),
+    /// What this shard counted, for the one that speaks for all.
+    Counts(Counts),
     /// The next of your retained messages, please.
     Recall { walk: Walk, filter: Box<str>, cursor: Cursor },
     /// Here they are.
@@ -191,8 +195,9 @@ impl Shard {
 
     /// Ends a turn: what it changed is written, and what crosses to other shards goes with the same cause.
     pub(super) fn end_turn(&mut self) {
-        let crossing = std::mem::take(&mut self.crossing);
         let matters = std::mem::take(&mut self.crossing_matters);
+        // What waits for nobody is gathered until the shell asks.
+        let crossing = if matters { std::mem::take(&mut self.crossing) } else { BTreeMap::new() };
         let written = self.journal.take();
         let of = u16::try_from(crossing.len().saturating_add(1)).unwrap_or(u16::MAX);
         let joint = written.as_ref().filter(|_| matters).map(|(cause, _)| *cause);
@@ -218,6 +223,7 @@ impl Shard {
             Letter::RouteKnown(cause) => self.on_route_known(cause),
             Letter::Messages { cause, messages } => self.on_messages(from, cause, messages),
             Letter::Busy { topic, room } => self.on_busy(topic, room),
+            Letter::Counts(counts) => drop(self.counts_elsewhere.insert(from, counts)),
             Letter::Free(room) => self.on_free(room),
             Letter::Recall { walk, filter, cursor } => self.on_recall(from, walk, &filter, cursor),
             Letter::Recalled { walk, messages, cursor } => self.on_recalled(walk, messages, cursor),

@@ -15,6 +15,7 @@ mod depart;
 mod form;
 mod handshake;
 mod held;
+mod inside;
 mod journal;
 mod link;
 mod membership;
@@ -31,6 +32,7 @@ mod settings;
 mod shard;
 mod shared;
 mod subscribe;
+mod sys;
 mod timers;
 mod topic_tree;
 mod will;
@@ -47,10 +49,15 @@ pub use shard::Shard;
 pub use wire::Wire;
 
 use mqtt_packet::{DecodeError, Frame, ReasonCode};
+use std::sync::Arc;
 
 /// A connection, numbered by the shell. A number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
+
+/// Somebody inside the process who listens, numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObserverId(pub u64);
 
 /// One of the shards of a broker: 0 and up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +128,12 @@ pub enum Input<'a> {
     Sent(ConnId, usize),
     /// A connection is gone.
     Closed(ConnId),
+    /// The embedding program publishes.
+    Publish(Arc<Message>),
+    /// Somebody in the process wants every message that matches a filter, from now on.
+    Observe(ObserverId, &'a str),
+    /// He does not any more.
+    Unobserve(ObserverId),
     /// Another shard said something.
     Link(ShardId, Envelope),
     /// Everything under a cause is safe.
@@ -140,6 +153,8 @@ pub enum Output {
     Send(ConnId, Wire),
     /// Send what there is to send, then close the connection. Nothing more is said about it.
     Close(ConnId, CloseReason),
+    /// Show a message to somebody in the process.
+    Observed(ObserverId, Arc<Message>),
     /// Say something to another shard: everything arrives there, once and in order.
     Link(ShardId, Envelope),
     /// Do not read from this connection until [`Output::Resume`]: its messages go to somebody slow.

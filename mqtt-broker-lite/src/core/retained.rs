@@ -155,7 +155,10 @@ impl Shard {
             return;
         }
         let message = Arc::clone(item.message());
-        self.journal.record(Change::Retained(Arc::clone(&message)));
+        // What the broker says about itself is of this run only.
+        if !topic.as_bytes().starts_with(b"$SYS/") {
+            self.journal.record(Change::Retained(Arc::clone(&message)));
+        }
         self.retained.set(message);
     }
 

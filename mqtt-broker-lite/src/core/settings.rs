@@ -59,6 +59,8 @@ pub struct Settings {
     pub subscription_ids_available: bool,
     /// Whether there are shared subscriptions.
     pub shared_available: bool,
+    /// How often the topics under `$SYS` are published, in milliseconds; 0 for never.
+    pub sys_interval: u64,
     /// What CONNACK says about response topics to clients that ask.
     pub response_information: Option<Box<str>>,
 }
@@ -92,6 +94,7 @@ impl Default for Settings {
             wildcard_available: true,
             subscription_ids_available: true,
             shared_available: true,
+            sys_interval: 0,
             response_information: None,
         }
     }

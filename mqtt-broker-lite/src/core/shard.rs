@@ -9,10 +9,12 @@ use super::link::{Letter, Route, Routed};
 use super::retained::Retained;
 use super::session::Session;
 use super::shared::Group;
+use super::sys::Counts;
 use super::timers::{Timer, Timers};
 use super::topic_tree::{Grant, Seeded, Target, TopicTree};
 use super::{
-    Cause, CloseReason, ConnId, Input, Now, Output, Policy, SessionNumber, Settings, ShardId, Token, Wire,
+    Cause, CloseReason, ConnId, Envelope, Input, Now, ObserverId, Output, Policy, SessionNumber, Settings,
+    ShardId, Token, Wire,
 };
 use bytes::Bytes;
 use mqtt_packet::{DecodeError, EncodeError, Frame, PacketType, PingResp, ReasonCode, Version};
@@ -39,6 +41,12 @@ pub struct Shard {
     pub(super) groups_by_name: HashMap<Box<str>, usize, Seeded>,
     /// Groups whose queues were restored; only used while restoring.
     pub(super) groups_by_number: BTreeMap<SessionNumber, usize>,
+    /// Who listens inside the process, and to what.
+    pub(super) observers: BTreeMap<ObserverId, Box<str>>,
+    pub(super) counts: Counts,
+    /// What the others counted last.
+    pub(super) counts_elsewhere: BTreeMap<ShardId, Counts>,
+    pub(super) started: Option<u64>,
     /// How many walks over retained messages there were.
     pub(super) last_walk: u64,
     /// How often a member of a group was chosen.
@@ -107,6 +115,10 @@ impl Shard {
             groups_by_name: HashMap::with_hasher(hash),
             groups_by_number: BTreeMap::new(),
             choices: 0,
+            observers: BTreeMap::new(),
+            counts: Counts::default(),
+            counts_elsewhere: BTreeMap::new(),
+            started: None,
             last_walk: 0,
             retained: Retained::default(),
             timers: Timers::default(),
@@ -136,12 +148,18 @@ impl Shard {
     /// Something happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.now = now;
+        if self.started.is_none() {
+            self.begin_sys();
+        }
         match input {
             Input::Opened(id, entropy) => self.on_opened(id, entropy),
             Input::Frame(id, frame) => self.on_frame(id, frame),
             Input::Broken(id, error) => self.on_broken(id, error),
             Input::Sent(id, bytes) => self.on_sent(id, bytes),
             Input::Closed(id) => self.on_closed(id),
+            Input::Publish(message) => self.on_inside_publish(&message),
+            Input::Observe(observer, filter) => self.on_observe(observer, filter),
+            Input::Unobserve(observer) => self.on_unobserve(observer),
             Input::Link(from, envelope) => self.on_link(from, envelope),
             Input::Synced(cause) => self.on_synced(cause),
             Input::Answer(token, decision) => self.on_answer(token, decision),
@@ -159,6 +177,10 @@ impl Shard {
     pub fn poll(&mut self) -> Option<Output> {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
+        }
+        if let Some((shard, messages)) = self.crossing.pop_first() {
+            let letter = Letter::Messages { cause: None, messages };
+            return Some(Output::Link(shard, Envelope(letter)));
         }
         while let Some(key) = self.outbox.dirty.pop() {
             if let Some(connection) = self.connection(key)
@@ -195,6 +217,7 @@ impl Shard {
 
     fn on_packet(&mut self, key: usize, frame: Frame<'_>) -> Result<(), CloseReason> {
         let now = self.now.mono;
+        self.counts.packets_received = self.counts.packets_received.saturating_add(1);
         let Some(connection) = self.connection(key) else {
             return Ok(());
         };
@@ -273,6 +296,7 @@ impl Shard {
                 Timer::Will(number) => self.on_will_timeout(number),
                 Timer::Session(number) => self.on_session_timeout(number),
                 Timer::Replay(number) => self.on_replay_timeout(number),
+                Timer::Sys => self.on_sys_timeout(),
                 Timer::Room(number) => self.on_room_timeout(number),
             }
         }

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Will(SessionNumber),
     /// The end of a session.
     Session(SessionNumber),
+    /// The next report about the broker itself.
+    Sys,
     /// The end of the patience with a slow reader.
     Room(SessionNumber),
     /// The next step of a walk over retained messages.

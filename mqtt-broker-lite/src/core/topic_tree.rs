@@ -4,7 +4,7 @@
 //! by level with a set of nodes, so that depth costs no stack; `$` topics are kept from wildcards at the first level
 //! [MQTT-4.7.2-1].
 
-use super::ShardId;
+use super::{ObserverId, ShardId};
 use mqtt_packet::{QoS, TopicFilter, TopicName};
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +14,8 @@ use std::hash::{BuildHasher, Hasher};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     Session(usize),
+    /// Somebody inside the process.
+    Observer(ObserverId),
     /// Another shard, where somebody is subscribed.
     Shard(ShardId),
     /// One of the members of a shared subscription's group.
@@ -235,6 +237,7 @@ mod tests {
             .iter()
             .map(|(target, _)| match target {
                 Target::Session(key) | Target::Group(key) => *key,
+                Target::Observer(_) => usize::MAX,
                 Target::Shard(shard) => usize::from(shard.0),
             })
             .collect();

@@ -2,15 +2,18 @@
 
 #![allow(clippy::disallowed_methods)] // This is the shell.
 
+mod inside;
 mod listener;
 mod socket;
 mod worker;
 
 use crate::core::{AllowAll, Policy, Settings, Shard, ShardId};
+pub use inside::Subscription;
 use listener::{Address, Listener};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use thiserror::Error;
 use worker::{Letter, Mailbox, Worker};
@@ -47,6 +50,9 @@ pub enum StartError {
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
+
+/// How often the topics under `$SYS` are published, in milliseconds.
+const SYS_INTERVAL: u64 = 10_000;
 
 /// Makes the policy of a shard.
 type PolicyMaker = Box<dyn Fn() -> Box<dyn Policy>>;
@@ -114,7 +120,12 @@ impl Builder {
             workers.push(worker);
             mailboxes.push(mailbox);
         }
-        let mut broker = Broker { addresses, mailboxes: mailboxes.clone(), threads: Vec::new() };
+        let mut broker = Broker {
+            addresses,
+            mailboxes: mailboxes.clone(),
+            threads: Vec::new(),
+            observers: AtomicU64::new(0),
+        };
         for (shard, mut worker) in workers.into_iter().enumerate() {
             worker.shards.clone_from(&mailboxes);
             let thread = std::thread::Builder::new().name(format!("mqtt-shard-{shard}"));
@@ -140,13 +151,19 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     mailboxes: Vec<Mailbox>,
     threads: Vec<JoinHandle<()>>,
+    /// How many subscriptions inside the process there were.
+    observers: AtomicU64,
 }
 
 impl Broker {
     /// A broker to be: in memory, on `mqtt://127.0.0.1:1883` unless told otherwise.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { urls: Vec::new(), settings: Settings::default(), policy: None }
+        Builder {
+            urls: Vec::new(),
+            settings: Settings { sys_interval: SYS_INTERVAL, ..Settings::default() },
+            policy: None,
+        }
     }
 
     /// Where it listens, with the real ports, in the order of the listeners.

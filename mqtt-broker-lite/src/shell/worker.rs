@@ -2,18 +2,20 @@
 
 use super::listener::Listener;
 use super::socket::{Limits, Phase, Progress, Socket};
-use crate::core::{CloseReason, ConnId, Envelope, Input, Now, Output, Settings, Shard, ShardId};
+use crate::core::{
+    CloseReason, ConnId, Envelope, Input, Message, Now, ObserverId, Output, Settings, Shard, ShardId,
+};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 const WAKER: Token = Token(usize::MAX);
@@ -35,6 +37,9 @@ pub(super) enum Letter {
     ShutDown,
     /// Another shard says something.
     Link(ShardId, Envelope),
+    Publish(Arc<Message>),
+    Observe(ObserverId, String, SyncSender<Arc<Message>>),
+    Unobserve(ObserverId),
     /// A connection whose session is at home here, and what it sent so far.
     Adopt(TcpStream, Vec<u8>),
 }
@@ -64,6 +69,7 @@ pub(super) struct Worker {
     letters: Receiver<Letter>,
     is_called: Arc<AtomicBool>,
     own: ShardId,
+    observers: HashMap<ObserverId, SyncSender<Arc<Message>>>,
     /// The mailboxes of all shards, this one's included.
     pub(super) shards: Vec<Mailbox>,
     listeners: Vec<Listener>,
@@ -107,6 +113,7 @@ impl Worker {
             letters,
             is_called: Arc::clone(&is_called),
             own: settings.shard,
+            observers: HashMap::new(),
             shards: Vec::new(),
             listeners,
             to_accept: Vec::new(),
@@ -205,6 +212,15 @@ impl Worker {
             match letter {
                 Letter::ShutDown => self.shut_down(now),
                 Letter::Link(from, envelope) => self.shard.handle(now, Input::Link(from, envelope)),
+                Letter::Publish(message) => self.shard.handle(now, Input::Publish(message)),
+                Letter::Observe(id, filter, sender) => {
+                    self.observers.insert(id, sender);
+                    self.shard.handle(now, Input::Observe(id, &filter));
+                }
+                Letter::Unobserve(id) => {
+                    self.observers.remove(&id);
+                    self.shard.handle(now, Input::Unobserve(id));
+                }
                 Letter::Adopt(stream, sent) => self.adopt(stream, &sent, now),
             }
         }
@@ -389,6 +405,12 @@ impl Worker {
             Output::Close(id, reason) => self.close(id, reason, now),
             Output::Pause(id) => self.pause(id, true),
             Output::Resume(id) => self.pause(id, false),
+            Output::Observed(id, message) => {
+                let observer = self.observers.get(&id);
+                if observer.is_some_and(|observer| observer.try_send(message).is_err()) {
+                    tracing::warn!("a subscription inside the process is too slow");
+                }
+            }
             Output::Link(to, envelope) => {
                 if let Some(shard) = self.shards.get(usize::from(to.0)) {
                     shard.send(Letter::Link(self.own, envelope));

@@ -16,6 +16,7 @@ mod access;
 mod congestion;
 mod connecting;
 mod durability;
+mod inside;
 mod publishing;
 mod retained;
 mod sessions;

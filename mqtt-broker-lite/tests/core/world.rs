@@ -2,12 +2,13 @@
 //! one line for each packet.
 
 use mqtt_broker_lite::core::{
-    AllowAll, Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Now, Output, Part, Policy,
-    Question, Settings, Shard, ShardId, Token, home,
+    AllowAll, Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId,
+    Output, Part, Policy, Question, Settings, Shard, ShardId, Token, home,
 };
 use mqtt_broker_lite::store::{Memory, Parts};
 use mqtt_packet::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// One end of a connection.
 #[derive(Default)]
@@ -37,6 +38,7 @@ pub struct World {
     pub disk_is_slow: bool,
     pub questions: Vec<(usize, Token, Question)>,
     paused: BTreeSet<ConnId>,
+    pub observed: Vec<(ObserverId, Arc<Message>)>,
 }
 
 struct Node {
@@ -87,6 +89,7 @@ impl World {
             disk_is_slow: false,
             questions: Vec::new(),
             paused: BTreeSet::new(),
+            observed: Vec::new(),
         };
         world.start(policy);
         world
@@ -118,7 +121,7 @@ impl World {
         self.tell(shard, input);
     }
 
-    fn tell(&mut self, shard: usize, input: Input<'_>) {
+    pub fn tell(&mut self, shard: usize, input: Input<'_>) {
         self.shards[shard].shard.handle(self.now, input);
         self.work();
     }
@@ -172,6 +175,7 @@ impl World {
                 assert_ne!(from, to, "talks to itself");
                 self.shards[usize::from(to.0)].mail.push_back((from, envelope));
             }
+            Output::Observed(observer, message) => self.observed.push((observer, message)),
             Output::Ask(token, question) => self.questions.push((shard, token, question)),
             Output::Pause(id) => assert!(self.paused.insert(id), "paused twice"),
             Output::Resume(id) => assert!(self.paused.remove(&id), "was not paused"),
