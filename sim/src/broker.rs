@@ -177,6 +177,9 @@ impl Broker {
                     self.wake_at[at] = Some(wake_at);
                     scene.after(wake_at - scene.now, Event::BrokerWake(number, self.life));
                 }
+                // What a program around the broker asked for: there is none here.
+                #[allow(unreachable_patterns)]
+                _ => {}
             }
         }
         self.sync(scene);

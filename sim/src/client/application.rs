@@ -270,6 +270,7 @@ impl Client<'_> {
                     properties.push(Property::SubscriptionIdentifier(filter as u32 + 1))?;
                 }
                 let ticket = self.process.engine.subscribe(&[entry], properties.finish())?;
+                scene.oracle.changes_subscription(scene.now, self.number);
                 scene.oracle.sessions.subscribes(self.number, FILTERS[filter], options.no_local);
                 Ok(Some(ticket))
             }
@@ -278,6 +279,7 @@ impl Client<'_> {
                     return Ok(None);
                 }
                 let ticket = self.process.engine.unsubscribe(&[topic_filter(filter)], Properties::EMPTY)?;
+                scene.oracle.changes_subscription(scene.now, self.number);
                 scene.oracle.sessions.unsubscribes(self.number, FILTERS[filter]);
                 Ok(Some(ticket))
             }

@@ -330,6 +330,19 @@ impl Oracle {
         }
     }
 
+    /// A client changes a subscription. With several shards, messages that came a moment ago may still be on their way
+    /// to where it has them.
+    pub fn changes_subscription(&mut self, at: u64, client: usize) {
+        if self.disorder == 0 {
+            return;
+        }
+        for known in self.messages.iter_mut().rev() {
+            if known.arrivals.last().is_some_and(|(last, _)| last + self.disorder >= at) {
+                known.copies[client].owed = None;
+            }
+        }
+    }
+
     /// A client left in order, as the broker knows for certain: its will is void.
     pub fn will_cancelled(&mut self, at: u64, number: usize) {
         self.messages[number].cancelled.get_or_insert(at);
