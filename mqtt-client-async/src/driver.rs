@@ -19,8 +19,9 @@ use crate::transport::Carrier;
 /// How many messages of QoS 1 and 2 a server before 5.0 may send before they are acknowledged: all that there are
 /// Packet Identifiers for, as it cannot be told of a limit.
 const ALL_IDENTIFIERS: usize = 65_535;
-/// How much memory each Topic Alias of the server has, for topics of up to 254 bytes.
+/// How much memory each Topic Alias of the server has, for topics of up to 254 bytes; and each of ours.
 const ALIAS_LEN: usize = 256;
+const OWN_ALIAS_LEN: usize = 64;
 
 /// The future that does the work of a client: it owns the connection. It must be polled for anything to happen, and is
 /// ready when the client has ended, with the reason; [`ConnectionError::Shutdown`] is the good one. Dropping it closes
@@ -79,12 +80,13 @@ async fn run(shared: &Arc<Shared>, options: Options) -> ConnectionError {
     let mut received = vec![ReceivedSlot::EMPTY; received];
     let mut receive = vec![0; sizes.receive];
     let mut aliases = vec![0; usize::from(options.topic_alias_maximum).saturating_mul(ALIAS_LEN)];
+    let mut own_aliases = vec![0; usize::from(options.topic_aliases).saturating_mul(OWN_ALIAS_LEN)];
     let memory = Memory {
         transmit: &mut transmit,
         messages: &mut messages,
         send: &mut send,
         received: &mut received,
-        aliases: &mut [],
+        aliases: &mut own_aliases,
     };
     let mut settings = Settings::new(options.version);
     settings.response_timeout = options.response_timeout.into();

@@ -113,6 +113,7 @@ pub struct Options {
     pub(crate) assume_session: bool,
     pub(crate) receive_maximum: u16,
     pub(crate) topic_alias_maximum: u16,
+    pub(crate) topic_aliases: u16,
     pub(crate) max_message_size: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
@@ -220,6 +221,7 @@ impl Options {
             assume_session: false,
             receive_maximum: 256,
             topic_alias_maximum: 0,
+            topic_aliases: 0,
             max_message_size: 16 << 20,
             connect_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(10),
@@ -322,6 +324,13 @@ impl Options {
     #[must_use]
     pub fn topic_alias_maximum(self, topic_alias_maximum: u16) -> Self {
         Self { topic_alias_maximum, ..self }
+    }
+
+    /// How many Topic Aliases the client uses towards a 5.0 server, as far as that allows them: the first so many topics of
+    /// each connection, of up to 62 bytes, are sent once and as a number after that. None by default.
+    #[must_use]
+    pub fn topic_aliases(self, topic_aliases: u16) -> Self {
+        Self { topic_aliases, ..self }
     }
 
     /// The largest payload that is taken, in bytes: 16 MiB by default. A 5.0 server is told; a larger message that comes
