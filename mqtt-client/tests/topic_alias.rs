@@ -4,6 +4,7 @@
 
 mod scripted;
 
+use mqtt_client::mqtt_packet;
 use scripted::*;
 
 fn offering(maximum: u16) -> Peer {
@@ -122,5 +123,34 @@ fn a_large_message_can_have_an_alias() {
         assert_eq!(sent, [hex(front), large.to_vec()].concat());
         peer.gets(&[0x40, 2, 0, ack]);
         peer.outcomes();
+    }
+}
+
+#[test]
+fn lengths_grow_with_the_alias_as_they_must() {
+    let place = PropertyPlace::of(PacketType::Publish);
+    for value_len in (0..20).chain(115..130) {
+        for payload_len in (0..10).chain([100, 115, 120, 125, 200]) {
+            let mut peer = Peer::new(memory(4), Settings::new(Version::V5));
+            peer.connect(&lasting(), "22 000A");
+            let block = [&[0x26, 0, 1, b'n', 0, value_len][..], &vec![b'v'; value_len.into()]].concat();
+            let properties = Properties::from_block(&block, place).unwrap();
+            let payload = vec![9; payload_len];
+            for id in 1..=2 {
+                let message = message(&payload, QoS::AtLeastOnce).with_properties(properties);
+                peer.engine.publish(&message).unwrap();
+                let sent = peer.transmitted();
+                let (frame, rest) = mqtt_packet::Frame::split(&sent).unwrap().unwrap();
+                let publish = mqtt_client::Publish::decode(frame, Version::V5).unwrap();
+                assert!(rest.is_empty());
+                assert_eq!(publish.topic.as_bytes(), if id == 1 { &b"t"[..] } else { b"" });
+                assert_eq!(publish.delivery.id().unwrap().get(), id);
+                assert_eq!(publish.properties.topic_alias(), Some(1));
+                assert_eq!(publish.properties.user_properties().next().unwrap().1.len(), value_len.into());
+                assert_eq!(publish.payload, payload);
+                peer.gets(&[0x40, 2, 0, id as u8]);
+                peer.outcomes();
+            }
+        }
     }
 }

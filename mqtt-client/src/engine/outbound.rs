@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::session::{Owed, SendSlot, Stage, flag};
 use crate::time::Instant;
 use mqtt_packet::{
-    AckKind, DecodeError, Delivery, Disconnect, EncodeError, Filters, Frame, PacketId, PacketType,
+    AckKind, DecodeError, Delivery, Disconnect, EncodeError, Filters, FixedHeader, PacketId, PacketType,
     Properties, PropertyId, PropertyPlace, Publish, QoS, ReasonCode, Role, SliceSink, Subscribe,
     SubscribeFilter, SubscribeFilters, TopicFilter, TopicName, Unsubscribe,
 };
@@ -397,30 +397,45 @@ impl Engine<'_> {
 
     /// The same message with a Topic Alias; `None` where it goes without.
     fn send_with_alias(&mut self, slot: &SendSlot) -> Option<Result<bool, Option<Loss>>> {
-        let version = self.settings.version;
         let Self { inflight, out, aliases, limits, .. } = self;
         let record = inflight.record(slot);
-        let (frame, _) = Frame::split(record).ok()??;
-        let publish = Publish::decode(frame, version).ok()?;
-        let payload = publish.payload;
-        let payload_at = record.len().wrapping_sub(payload.len()) as u32;
+        let Parts { first, topic, id, properties_len, behind } = parts(record)?;
+        // The property, and a byte more of each length.
+        let most = record.len().saturating_add(ALIAS_PROPERTY_LEN + 2);
+        if most > limits.maximum_packet_size as usize {
+            return None;
+        }
         // Not knowing yet whether it will fit, nothing may be assigned.
-        let most = record.len().saturating_add(ALIAS_PROPERTY_LEN + 1);
         let fits = most.saturating_add(RESERVE) <= out.room();
-        let front_fits = most.wrapping_sub(payload.len()).saturating_add(RESERVE) <= out.room();
+        let front_fits = most.wrapping_sub(behind.len()).saturating_add(RESERVE) <= out.room();
         if !fits && (!front_fits || out.has_long() || most.saturating_add(RESERVE) <= out.capacity()) {
             return Some(Err(None));
         }
-        let mut block = [0; ALIAS_PROPERTY_LEN];
-        let publish = alias(aliases, limits, publish, most, &mut block)?;
-        let result = out.append(RESERVE, |out| publish.encode_head(payload.len() as u32, version, out));
-        if result.is_err() {
-            return Some(Err(None));
+        let (alias, known) = aliases.assign(topic, limits.topic_alias_maximum)?;
+        let topic = if known { &[] } else { topic };
+        let [high, low] = alias.to_be_bytes();
+        let properties_len = properties_len.wrapping_add(ALIAS_PROPERTY_LEN as u32);
+        let (properties_len, properties_len_len) = varint(properties_len);
+        let body_len = topic.len().wrapping_add(behind.len()).wrapping_add(2 + 2 + ALIAS_PROPERTY_LEN);
+        let (remaining_length, remaining_length_len) =
+            varint(body_len.wrapping_add(properties_len_len) as u32);
+        let pieces: [&[u8]; 7] = [
+            &[first],
+            remaining_length.get(..remaining_length_len)?,
+            &(topic.len() as u16).to_be_bytes(),
+            topic,
+            &id,
+            properties_len.get(..properties_len_len)?,
+            &[PropertyId::TopicAlias as u8, high, low],
+        ];
+        for piece in pieces {
+            let _ = out.append_bytes(0, piece);
         }
         if fits {
-            return Some(Ok(!out.append_bytes(0, payload)));
+            return Some(Ok(!out.append_bytes(0, behind)));
         }
-        out.put_long(Source::Messages(slot.start.wrapping_add(payload_at)), payload.len() as u32);
+        let behind_at = record.len().wrapping_sub(behind.len()) as u32;
+        out.put_long(Source::Messages(slot.start.wrapping_add(behind_at)), behind.len() as u32);
         Some(Ok(true))
     }
 
@@ -440,6 +455,52 @@ impl Engine<'_> {
         }
         alias(&mut self.aliases, &self.limits, *publish, most, block)
     }
+}
+
+/// A PUBLISH of QoS 1 or 2 as it was encoded here, cut where an alias changes it.
+struct Parts<'r> {
+    first: u8,
+    topic: &'r [u8],
+    id: [u8; 2],
+    properties_len: u32,
+    /// Properties and payload.
+    behind: &'r [u8],
+}
+
+fn parts(record: &[u8]) -> Option<Parts<'_>> {
+    let header = FixedHeader::decode(record).ok()??;
+    let body = record.get(usize::from(header.header_len)..)?;
+    let (topic_len, body) = body.split_first_chunk::<2>()?;
+    let (topic, body) = body.split_at_checked(usize::from(u16::from_be_bytes(*topic_len)))?;
+    let (id, mut behind) = body.split_first_chunk::<2>()?;
+    let mut properties_len = 0;
+    let mut shift = 0_u32;
+    while let Some((&byte, rest)) = behind.split_first() {
+        behind = rest;
+        properties_len |= u32::from(byte & 0x7F).wrapping_shl(shift);
+        shift = shift.wrapping_add(7);
+        if byte < 0x80 {
+            break;
+        }
+    }
+    Some(Parts { first: record.first().copied()?, topic, id: *id, properties_len, behind })
+}
+
+/// A Variable Byte Integer, and how many bytes of it count.
+fn varint(value: u32) -> ([u8; 4], usize) {
+    let mut bytes = [0; 4];
+    let mut len = 0_usize;
+    let mut left = value;
+    for byte in &mut bytes {
+        *byte = (left & 0x7F) as u8;
+        left >>= 7;
+        len = len.wrapping_add(1);
+        if left == 0 {
+            break;
+        }
+        *byte |= 0x80;
+    }
+    (bytes, len)
 }
 
 /// Identifier and value of the property Topic Alias.
