@@ -53,8 +53,7 @@ impl<'a> Disconnect<'a> {
         if role == Role::Server && !version.is_v5() {
             return Err(DecodeError::UnexpectedPacket);
         }
-        if !self.reason_code.is_allowed_from(role, PacketType::Disconnect) && !self.is_listed_inconsistently()
-        {
+        if !self.reason_code.is_allowed_from(role, PacketType::Disconnect) {
             return Err(DecodeError::ReasonCode(PacketType::Disconnect));
         }
         match role {
@@ -66,12 +65,6 @@ impl<'a> Disconnect<'a> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// One table of the standard gives 0x8C to DISCONNECT and another does not; a client is told to send 0x9B in one
-    /// section and may not in another.
-    fn is_listed_inconsistently(&self) -> bool {
-        matches!(self.reason_code, ReasonCode::BAD_AUTHENTICATION_METHOD | ReasonCode::QOS_NOT_SUPPORTED)
     }
 
     fn body_len(&self, version: Version) -> usize {
