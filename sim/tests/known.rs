@@ -1,0 +1,29 @@
+//! What the simulator found, so that it does not come back. A seed means the same world only as long as its scenario
+//! draws the same numbers, so what matters is also said in words, and tested without a world where that is possible.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use mqtt_broker_lite::core::{AllowAll, ConnId, Input, Now, Output, Settings, Shard};
+use sim::scenario::named;
+
+/// Live messages of a topic made the retained one stay away from somebody who was just subscribing, though they did not
+/// replace it. [MQTT-3.3.1-9 @5.0]
+#[test]
+fn a_retained_message_comes_although_others_of_its_topic_do() {
+    let scenario = named("shards").expect("the scenario is there");
+    for seed in [471, 1156, 1507, 2455, 2662] {
+        assert_eq!(sim::run(&scenario.plan(seed), false).violation, None, "seed {seed}");
+    }
+}
+
+/// A shard whose deadline had come before it was told so said for ever when to wake it.
+#[test]
+fn a_deadline_that_has_come_is_said_once() {
+    let settings = Settings::default();
+    let late = settings.connect_timeout + 1;
+    let mut shard = Shard::new(settings, Box::new(AllowAll));
+    shard.handle(Now { mono: 0, wall: 0 }, Input::Opened(ConnId(1), [0; 16]));
+    shard.handle(Now { mono: late, wall: late }, Input::Opened(ConnId(2), [1; 16]));
+    let said: Vec<_> = std::iter::from_fn(|| shard.poll()).take(10).collect();
+    assert!(matches!(said[..], [Output::WakeAt(_)]), "{said:?}");
+}
