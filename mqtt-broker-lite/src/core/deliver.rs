@@ -178,8 +178,6 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let is_kept = session.is_kept() && terms.qos > QoS::AtMostOnce;
-        let is_durable = is_kept && self.journal.is_durable();
         let Some(connection) = session.connection.as_deref_mut() else {
             return;
         };
@@ -194,40 +192,49 @@ impl Shard {
             self.settle(key, start, item.number);
             return;
         }
-        let mut id = None;
-        if let Start::Again(again) = start {
+        if terms.qos > QoS::AtMostOnce {
             connection.take_quota();
-            id = Some(again);
-        } else if let Some(stage) = Sending::new(terms.qos) {
-            connection.take_quota();
-            let serial = session.outbound.next_serial();
-            id = Some(packet_id(serial));
-            let mut in_flight = InFlight {
-                serial,
-                stage,
-                received: 0,
-                queued: (is_kept || terms.group.is_some()).then(|| queued(terms, item.message())),
-            };
-            if is_durable && let Some(queued) = &mut in_flight.queued {
-                if let Start::Waited(sequence) = start {
-                    queued.sequence = sequence;
-                    queued.number = item.number;
-                } else {
-                    queued.sequence = session.outbound.next_sequence();
-                    queued.number = Some(self.journal.refer(&mut item.number, &queued.message));
-                    record_queued(session.number, queued, &mut self.journal);
-                }
-                self.journal.record(Change::InFlight {
-                    session: session.number,
-                    sequence: queued.sequence,
-                    serial,
-                    received: None,
-                });
-            }
-            session.outbound.push_in_flight(in_flight);
         }
+        let id = match (start, Sending::new(terms.qos)) {
+            (Start::Again(id), _) => Some(id),
+            (_, Some(stage)) => self.begin_exchange(key, start, stage, terms, item),
+            (_, None) => None,
+        };
         self.counts.publishes_sent = self.counts.publishes_sent.saturating_add(1);
         self.write(key, start, dispatch, id, item, forms);
+    }
+
+    /// A message of QoS 1 or 2 begins its exchange: it gets an identifier, and is kept until it is acknowledged if the
+    /// session outlives the connection, or if another member of its group may have to have it.
+    fn begin_exchange(
+        &mut self,
+        key: usize,
+        start: Start,
+        stage: Sending,
+        terms: Terms<'_>,
+        item: &mut Item<'_>,
+    ) -> Option<PacketId> {
+        let session = self.sessions.get_mut(key)?;
+        let serial = session.outbound.next_serial();
+        let is_kept = session.is_kept();
+        let mut kept = (is_kept || terms.group.is_some()).then(|| queued(terms, item.message()));
+        if let Some(queued) = kept.as_mut().filter(|_| is_kept && self.journal.is_durable()) {
+            if let Start::Waited(sequence) = start {
+                queued.sequence = sequence;
+                queued.number = item.number;
+            } else {
+                queued.sequence = session.outbound.next_sequence();
+                queued.number = Some(self.journal.refer(&mut item.number, &queued.message));
+                record_queued(session.number, queued, &mut self.journal);
+            }
+            let (session, sequence) = (session.number, queued.sequence);
+            self.journal.record(Change::InFlight { session, sequence, serial, received: None });
+        } else if let Start::Waited(_) = start {
+            // It waited for a session that was kept then.
+            self.journal.release(item.number);
+        }
+        session.outbound.push_in_flight(InFlight { serial, stage, received: 0, queued: kept });
+        Some(packet_id(serial))
     }
 }
 

@@ -271,7 +271,7 @@ fn wrong_flags_end_the_connection() {
 }
 
 // [MQTT-3.2.2-12] [MQTT-3.2.2-13] [MQTT-3.2.2-9] [MQTT-3.2.2-10] [MQTT-3.2.2-11] [MQTT-3.2.2-14] [U5-3.2.2-2]
-// [U5-3.2.2-3] [U5-3.2.2-5] [U5-3.2.2-6]
+// [U5-3.2.2-3] [U5-3.2.2-5] [U5-3.2.2-6] [U5-3.2.2-7]
 #[test]
 fn a_server_that_can_less_says_so_and_holds_to_it() {
     let settings = Settings {
@@ -279,6 +279,7 @@ fn a_server_that_can_less_says_so_and_holds_to_it() {
         retain_available: false,
         wildcard_available: false,
         subscription_ids_available: false,
+        shared_available: false,
         ..Settings::default()
     };
     let mut world = World::with(settings);
@@ -289,6 +290,7 @@ fn a_server_that_can_less_says_so_and_holds_to_it() {
         "RetainAvailable(false)",
         "WildcardSubscriptionAvailable(false)",
         "SubscriptionIdentifiersAvailable(false)",
+        "SharedSubscriptionAvailable(false)",
     ] {
         assert!(connack.contains(said), "{connack}");
     }
@@ -296,6 +298,8 @@ fn a_server_that_can_less_says_so_and_holds_to_it() {
     world.expect(client, &["SUBACK id 99 [0x00 Success]"]);
     world.subscribe_with(client, "t/#", SubscribeOptions::new(QoS::AtMostOnce), 0);
     world.expect(client, &["SUBACK id 99 [0xA2 Wildcard Subscriptions not supported]"]);
+    world.subscribe_with(client, "$share/g/t", SubscribeOptions::new(QoS::AtMostOnce), 0);
+    world.expect(client, &["SUBACK id 99 [0x9E Shared Subscriptions not supported]"]);
     for (will_qos, retain, code) in [(QoS::AtLeastOnce, false, 0x9B), (QoS::AtMostOnce, true, 0x9A)] {
         let will = Will {
             topic: TopicName::new("w").unwrap(),

@@ -249,3 +249,18 @@ fn time_while_the_broker_was_down_counts() {
     assert!(present);
     world.expect(long, &[]);
 }
+
+#[test]
+fn a_session_that_is_not_kept_any_more_leaves_nothing_behind() {
+    let (mut world, publisher, subscriber) = slow_disk(1);
+    world.disk_is_slow = false;
+    world.cut(subscriber);
+    world.publish(publisher, "t", 1, 1, "x");
+    world.publish(publisher, "t", 1, 2, "y");
+    let subscriber = world.connect_with(Connect { clean_start: false, ..clean(V5, "s") });
+    assert!(world.accepted(subscriber).contains("session present"));
+    world.expect(subscriber, &["PUBLISH \"t\" qos 1 id 1 \"x\"", "PUBLISH \"t\" qos 1 id 2 \"y\""]);
+    world.ack(subscriber, PubAck, 1);
+    world.cut(subscriber);
+    assert_eq!(world.disk.stored().count(), 1, "the publisher's session");
+}

@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod chaos;
 mod congestion;
 mod connecting;
 mod durability;

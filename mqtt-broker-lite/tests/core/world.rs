@@ -203,8 +203,19 @@ impl World {
         self.work();
     }
 
+    /// The first of what was written becomes safe.
+    pub fn sync_some(&mut self, count: usize) {
+        self.sync_first(count);
+        self.work();
+    }
+
     fn sync_all(&mut self) {
-        for (cause, changes) in std::mem::take(&mut self.unsynced) {
+        self.sync_first(usize::MAX);
+    }
+
+    fn sync_first(&mut self, count: usize) {
+        let count = count.min(self.unsynced.len());
+        for (cause, changes) in self.unsynced.drain(..count).collect::<Vec<_>>() {
             for change in changes {
                 self.disk.apply(change);
             }
