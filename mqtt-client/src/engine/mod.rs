@@ -67,7 +67,7 @@ use crate::session::{InFlight, Inbox, Owed, Stage, flag};
 use crate::time::{Duration, Instant};
 use crate::topic_alias::Aliases;
 use keep_alive::{Due, KeepAlive};
-use mqtt_packet::{DecodeError, Delivery, Disconnect, PingReq, ReasonCode, Version};
+use mqtt_packet::{DecodeError, Delivery, Disconnect, PacketType, ReasonCode, Version};
 use outbox::{ACK_LEN, Outbox, Source};
 pub use storage::{Change, Key};
 
@@ -262,7 +262,7 @@ impl<'b> Engine<'b> {
             Due::Nothing => Ok(()),
             Due::Ping => {
                 // Without room the peer takes nothing, which the deadline will show.
-                let _ = self.out.append(0, |out| PingReq.encode(Version::V3_1_1, out));
+                let _ = self.out.append_bytes(0, &PINGREQ);
                 let end = self.out.position();
                 self.keep_alive.pinged(now, self.settings.response_timeout, end);
                 Ok(())
@@ -391,6 +391,9 @@ impl<'b> Engine<'b> {
         self.inflight.finish(position, outcome);
     }
 }
+
+/// The same in every version, and always.
+const PINGREQ: [u8; 2] = [(PacketType::PingReq as u8) << 4, 0];
 
 /// How much memory is lent for each alias towards the server: room for a topic of 62 bytes.
 const ALIAS_LEN: usize = 64;
