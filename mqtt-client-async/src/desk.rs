@@ -83,6 +83,8 @@ pub(crate) struct Desk {
     end_reason: Option<ConnectionError>,
     max_message_size: usize,
     connected: bool,
+    /// Whether a message was put into a stream since somebody asked.
+    has_delivered: bool,
     /// Whether streams hold more bytes than they may.
     pub(crate) is_over: bool,
     wakers: Vec<Waker>,
@@ -99,6 +101,7 @@ impl Desk {
             end_reason: None,
             max_message_size: options.max_message_size,
             connected: false,
+            has_delivered: false,
             is_over: false,
             wakers: Vec::new(),
             lost: Vec::new(),
@@ -112,6 +115,11 @@ impl Desk {
     /// How many requests wait for the server's answer.
     pub(crate) const fn in_flight(&self) -> usize {
         self.tickets.count
+    }
+
+    /// Whether a message was put into a stream since this was asked.
+    pub(crate) const fn take_delivered(&mut self) -> bool {
+        core::mem::replace(&mut self.has_delivered, false)
     }
 
     pub(crate) fn set_end_reason(&mut self, reason: ConnectionError) {
@@ -259,6 +267,7 @@ impl Desk {
             state.over = state.over.saturating_add(usize::from(!was_over && queue.is_over()));
         }
         self.is_over = state.over > 0;
+        self.has_delivered = true;
         drop(guard);
         if holders == 0 {
             accept(engine, receipt);

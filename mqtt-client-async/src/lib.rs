@@ -21,6 +21,11 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The [guide] has a tour, what dropping each future means, what has which bound, sessions and reconnects, and a table for
+//! those who come from rumqttc.
+//!
+//! Features: `tcp` (default), `tls`, `ws`, `unix` and `proxy` add carriers and change nothing else.
 
 // A shell: sockets, clock, tasks and the lock between them are its work.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -31,6 +36,7 @@ mod desk;
 mod driver;
 mod error;
 mod event;
+pub mod guide;
 mod message;
 mod options;
 mod properties;

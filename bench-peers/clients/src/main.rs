@@ -1,7 +1,8 @@
-//! `bench-clients [FACTOR]`: publishes, receipts and round trips per second, and processor time per message, of ours and
+//! `bench-clients [FACTOR [WORD]]`: publishes, receipts and round trips per second, and processor time per message, of ours and
 //! of rumqttc, on a mosquitto that this program starts and on a server inside of it that does nothing but send.
 //!
-//! Each line is the median of five runs that take turns; a factor of 2 makes each run twice as long.
+//! Each line is the median of five runs that take turns; a factor of 2 makes each run twice as long, and a
+//! word picks the lines that have it.
 
 mod ours;
 mod peer;
@@ -50,6 +51,9 @@ fn run<F: Future>(work: F) -> F::Output {
 }
 
 fn compare(what: &str, mut ours: impl FnMut() -> Found, mut peer: impl FnMut() -> Found) {
+    if std::env::args().nth(2).is_some_and(|word| !what.contains(&word)) {
+        return;
+    }
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         a.push(ours());
@@ -67,7 +71,28 @@ fn compare(what: &str, mut ours: impl FnMut() -> Found, mut peer: impl FnMut() -
     );
 }
 
+/// Memory of this process, in KiB.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("idle") {
+        let n: u32 = std::env::args().nth(2).map_or(1000, |text| text.parse().expect("a number"));
+        let mosquitto = server::Mosquitto::start();
+        for is_small in [false, true] {
+            run(async {
+                let before = resident();
+                let clients = ours::idle(mosquitto.port, n, is_small).await;
+                let each = (resident() - before) / f64::from(n);
+                println!("{n} idle clients, small buffers: {is_small}: {each:.1} KiB each");
+                drop(clients);
+            });
+        }
+        return;
+    }
     let factor: f64 = std::env::args().nth(1).map_or(1.0, |text| text.parse().expect("a number"));
     let n = |count: usize| (count as f64 * factor) as usize;
     println!("open files: {:?}", getrlimit(Resource::Nofile).current);

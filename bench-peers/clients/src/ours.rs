@@ -1,7 +1,7 @@
 //! mqtt-client-async.
 
 use bytes::Bytes;
-use mqtt_client_async::{Client, Options, Publish, QoS, Topic, Version};
+use mqtt_client_async::{Client, MemoryOptions, Options, Publish, QoS, Topic, Version};
 
 use crate::{Found, PAYLOAD, timed};
 
@@ -62,4 +62,19 @@ pub async fn round_trips(port: u16, n: usize) -> Found {
         }
     })
     .await
+}
+
+/// So many clients that do nothing.
+pub async fn idle(port: u16, n: u32, is_small: bool) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for i in 0..n {
+        let options = Options::new(&format!("mqtt://127.0.0.1:{port}")).unwrap().client_id(format!("idle-{i}"));
+        let options = if is_small {
+            options.memory(MemoryOptions::SMALL).receive_maximum(16)
+        } else {
+            options
+        };
+        clients.push(Client::connect(options).await.unwrap());
+    }
+    clients
 }

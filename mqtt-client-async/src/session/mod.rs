@@ -187,6 +187,11 @@ impl<'b> Session<'b> {
     fn poll_connection(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) -> Poll<ConnectionError> {
         loop {
             match self.step(cx, carrier) {
+                // Who receives has its turn while the messages are in the processor's cache.
+                Ok(true) if self.desk.take_delivered() => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(error) => return Poll::Ready(self.desk.end_reason(error)),
