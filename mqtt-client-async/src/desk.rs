@@ -21,13 +21,16 @@ use crate::subscription::Queue;
 pub(crate) enum Pending {
     /// A message, and its payload if that is not the engine's.
     Publish(usize, Option<Bytes>),
-    Control(Control),
+    Control(Box<Control>),
 }
 
-/// The requests in flight. Packet Identifiers are given out in sequence, and no more than there are slots; so the
-/// identifier modulo twice that many finds its place.
+/// A place for each Packet Identifier.
+const MOST_TICKETS: usize = 0x1_0000;
+
+/// The requests in flight, found by their Packet Identifier modulo the length of the table. Identifiers are given out in
+/// sequence, so the table only has to be as long as they lie apart: it grows when two of them want one place.
 struct Tickets {
-    slots: Vec<Option<Pending>>,
+    slots: Vec<Option<(u16, Pending)>>,
     /// How many of them there are.
     count: usize,
     /// Messages of QoS 0, which have no identifier, end in their order.
@@ -35,25 +38,44 @@ struct Tickets {
 }
 
 impl Tickets {
-    fn new(in_flight: usize) -> Self {
-        let mut slots = Vec::new();
-        slots.resize_with(in_flight.max(1).saturating_mul(2), || None);
-        Self { slots, count: 0, at_most_once: VecDeque::new() }
+    const fn new() -> Self {
+        Self { slots: Vec::new(), count: 0, at_most_once: VecDeque::new() }
     }
 
-    fn place(&mut self, ticket: Ticket) -> Option<&mut Option<Pending>> {
-        let id = usize::from(ticket.packet_id()?.get());
-        let at = id.checked_rem(self.slots.len())?;
+    fn place(&mut self, id: u16) -> Option<&mut Option<(u16, Pending)>> {
+        let at = usize::from(id).checked_rem(self.slots.len())?;
         self.slots.get_mut(at)
     }
 
+    fn get(&mut self, ticket: Ticket) -> Option<&mut Option<(u16, Pending)>> {
+        let id = ticket.packet_id()?.get();
+        self.place(id).filter(|place| place.as_ref().is_some_and(|(found, _)| *found == id))
+    }
+
     fn put(&mut self, ticket: Ticket, pending: Pending) {
-        match self.place(ticket) {
-            Some(place) => {
-                *place = Some(pending);
-                self.count = self.count.saturating_add(1);
+        let Some(id) = ticket.packet_id() else {
+            return self.at_most_once.push_back(pending);
+        };
+        let id = id.get();
+        while self.slots.len() < MOST_TICKETS && self.place(id).is_none_or(|place| place.is_some()) {
+            self.grow();
+        }
+        if let Some(place) = self.place(id) {
+            *place = Some((id, pending));
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    /// Identifiers that differ modulo a length differ modulo its double, and all differ modulo 65,536.
+    fn grow(&mut self) {
+        let len = self.slots.len().saturating_mul(2).clamp(8, MOST_TICKETS);
+        let mut old = Vec::with_capacity(len);
+        old.resize_with(len, || None);
+        core::mem::swap(&mut self.slots, &mut old);
+        for (id, pending) in old.into_iter().flatten() {
+            if let Some(place) = self.place(id) {
+                *place = Some((id, pending));
             }
-            None => self.at_most_once.push_back(pending),
         }
     }
 
@@ -61,8 +83,9 @@ impl Tickets {
         if ticket.packet_id().is_none() {
             return self.at_most_once.pop_front();
         }
+        let (_, pending) = self.get(ticket)?.take()?;
         self.count = self.count.saturating_sub(1);
-        self.place(ticket)?.take()
+        Some(pending)
     }
 }
 
@@ -95,7 +118,7 @@ impl Desk {
     pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
         Self {
             shared,
-            tickets: Tickets::new(options.memory.in_flight),
+            tickets: Tickets::new(),
             incoming: None,
             said: None,
             end_reason: None,
@@ -137,8 +160,8 @@ impl Desk {
 
     /// The payload of a message that the engine wants once more.
     pub(crate) fn payload(&mut self, ticket: Ticket) -> Option<Bytes> {
-        match self.tickets.place(ticket)? {
-            Some(Pending::Publish(_, payload)) => payload.clone(),
+        match self.tickets.get(ticket)? {
+            Some((_, Pending::Publish(_, payload))) => payload.clone(),
             _ => None,
         }
     }
@@ -292,8 +315,8 @@ impl Desk {
                     self.wakers.extend(waker);
                 }
                 Some(Pending::Control(request)) => match outcome {
-                    Outcome::Answered(reason_code) => self.answer(request, Ok(reason_code)),
-                    _ => self.lost.push(request),
+                    Outcome::Answered(reason_code) => self.answer(*request, Ok(reason_code)),
+                    _ => self.lost.push(*request),
                 },
             }
         }

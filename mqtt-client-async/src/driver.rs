@@ -16,9 +16,6 @@ use crate::session::{Session, now};
 use crate::shared::Shared;
 use crate::transport::Carrier;
 
-/// How many messages of QoS 1 and 2 a server before 5.0 may send before they are acknowledged: all that there are
-/// Packet Identifiers for, as it cannot be told of a limit.
-const ALL_IDENTIFIERS: usize = 65_535;
 /// How much memory each Topic Alias of the server has, for topics of up to 254 bytes; and each of ours.
 const ALIAS_LEN: usize = 256;
 const OWN_ALIAS_LEN: usize = 64;
@@ -72,7 +69,7 @@ async fn run(shared: &Arc<Shared>, options: Options) -> ConnectionError {
     let sizes = options.memory;
     let received = match options.version {
         Version::V5 => usize::from(options.receive_maximum),
-        _ => ALL_IDENTIFIERS,
+        _ => sizes.received.clamp(1, 65_535),
     };
     let mut transmit = vec![0; sizes.transmit];
     let mut messages = vec![0; sizes.messages];

@@ -47,18 +47,22 @@ pub struct MemoryOptions {
     pub messages: usize,
     /// How many requests of QoS 1 and 2, SUBSCRIBE and UNSUBSCRIBE may be unanswered, at most 16,383: 1,024.
     pub in_flight: usize,
+    /// How many received messages of QoS 1 and 2 may be unacknowledged before 5.0, where the server cannot be told: more
+    /// than it sends at once, commonly 20. 4,096. In 5.0 [`Options::receive_maximum`] says it.
+    pub received: usize,
     /// Bytes read at once: 64 KiB. Larger messages are no problem; other packets must fit.
     pub receive: usize,
 }
 
 impl MemoryOptions {
     /// For programs with many clients that do little: about 6 KiB in all.
-    pub const SMALL: Self = Self { transmit: 2048, messages: 2048, in_flight: 16, receive: 1024 };
+    pub const SMALL: Self =
+        Self { transmit: 2048, messages: 2048, in_flight: 16, received: 64, receive: 1024 };
 }
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { transmit: 128 << 10, messages: 256 << 10, in_flight: 1024, receive: 64 << 10 }
+        Self { transmit: 128 << 10, messages: 256 << 10, in_flight: 1024, received: 4096, receive: 64 << 10 }
     }
 }
 

@@ -82,7 +82,8 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some("idle") {
         let n: u32 = std::env::args().nth(2).map_or(1000, |text| text.parse().expect("a number"));
         let mosquitto = server::Mosquitto::start();
-        for is_small in [false, true] {
+        let is_small = std::env::args().nth(3).is_some();
+        {
             run(async {
                 let before = resident();
                 let clients = ours::idle(mosquitto.port, n, is_small).await;

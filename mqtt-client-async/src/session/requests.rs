@@ -62,7 +62,7 @@ impl Session<'_> {
                 },
             };
             match result {
-                Ok(ticket) => self.desk.note(ticket, Pending::Control(control)),
+                Ok(ticket) => self.desk.note(ticket, Pending::Control(Box::new(control))),
                 Err(SubscribeError::Request(RequestError::Busy | RequestError::NotConnected)) => {
                     self.inbox.control.push_front(control);
                     break;
