@@ -126,6 +126,8 @@ fn main() {
         let n = n(500_000);
         let source = server::Source::start(qos, n);
         let ours = || run(ours::receive(source.port, qos, n, false));
-        compare(&format!("source receive QoS {qos}"), ours, || run(peer::receive(source.port, qos, n, false)));
+        compare(&format!("source receive QoS {qos}"), ours, || {
+            run(peer::receive(source.port, qos, n, false))
+        });
     }
 }

@@ -68,12 +68,10 @@ pub async fn round_trips(port: u16, n: usize) -> Found {
 pub async fn idle(port: u16, n: u32, is_small: bool) -> Vec<Client> {
     let mut clients = Vec::new();
     for i in 0..n {
-        let options = Options::new(&format!("mqtt://127.0.0.1:{port}")).unwrap().client_id(format!("idle-{i}"));
-        let options = if is_small {
-            options.memory(MemoryOptions::SMALL).receive_maximum(16)
-        } else {
-            options
-        };
+        let options =
+            Options::new(&format!("mqtt://127.0.0.1:{port}")).unwrap().client_id(format!("idle-{i}"));
+        let options =
+            if is_small { options.memory(MemoryOptions::SMALL).receive_maximum(16) } else { options };
         clients.push(Client::connect(options).await.unwrap());
     }
     clients

@@ -27,7 +27,13 @@ impl Mosquitto {
         );
         std::fs::write(&file, configuration).unwrap();
         let child = ["/usr/sbin/mosquitto", "mosquitto"].iter().find_map(|program| {
-            Command::new(program).arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+            Command::new(program)
+                .arg("-c")
+                .arg(&file)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .ok()
         });
         let child = child.expect("mosquitto is installed");
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
