@@ -37,6 +37,8 @@ pub struct Scenario {
     durable: u64,
     /// How many shards the broker has at most.
     shards: u64,
+    /// The longest usual time of a sync, one of these.
+    sync: [u64; 3],
 }
 
 /// Cuts, pieces and delays only: every QoS, sessions that last and sessions that do not.
@@ -61,10 +63,11 @@ const QOS: Scenario = Scenario {
     clock_jumps: (0, 0),
     durable: 30,
     shards: 1,
+    sync: [1, 20, 200],
 };
 
 /// Every scenario there is.
-pub const SCENARIOS: [Scenario; 11] = [
+pub const SCENARIOS: [Scenario; 12] = [
     QOS,
     Scenario {
         name: "takeover",
@@ -129,6 +132,17 @@ pub const SCENARIOS: [Scenario; 11] = [
         ..QOS
     },
     Scenario {
+        name: "slow-disk",
+        about: "a broker that crashes while much of what it heard is not safe yet, and clients that repeat it",
+        broker_crashes: (2, 6),
+        takeovers: (2, 10),
+        messages: (10, 60),
+        durable: 100,
+        lasting: 100,
+        sync: [500, 3000, 10_000],
+        ..QOS
+    },
+    Scenario {
         name: "client-crash",
         about: "clients that crash and come back with what their store has, or with nothing",
         client_crashes: (1, 5),
@@ -190,7 +204,7 @@ impl Scenario {
         let broker = BrokerPlan {
             shards: rng.between(1, self.shards) as u16,
             durable: rng.chance(self.durable),
-            sync: rng.pick(&[1, 20, 200]),
+            sync: rng.pick(&self.sync),
             asks: rng.chance(20),
             receive_maximum: rng.pick(&[1, 3, 20, 1000]),
             max_inflight: rng.pick(&[1, 2, 10, 20]),

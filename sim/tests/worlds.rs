@@ -55,6 +55,11 @@ fn power_cuts_of_the_broker() {
 }
 
 #[test]
+fn power_cuts_while_much_is_not_safe_yet() {
+    run("slow-disk", 0..30);
+}
+
+#[test]
 fn crashes_of_clients() {
     run("client-crash", 0..30);
 }

@@ -320,9 +320,9 @@ impl Oracle {
         let Some(known) = number_of(payload).and_then(|number| self.messages.get(number)) else {
             return;
         };
-        // Between the decision and the sending a sync may take its time.
-        const SLACK: u64 = 2000;
-        if known.expires.is_some_and(|expires| wall > expires + SLACK) {
+        // Between the decision and the sending a sync may take its time, and the wall clock may jump.
+        let slack = if self.sessions.is_time_uncertain { 200_000 } else { 2000 };
+        if known.expires.is_some_and(|expires| wall > expires + slack) {
             let number = number_of(payload);
             self.broken(at, "an expired message is not sent [MQTT-3.3.2-5]", || {
                 format!("message {number:?}")
@@ -473,7 +473,10 @@ impl Oracle {
         known.copies[client].came = Some(epoch);
         let key = ((client, epoch), message.publisher, message.topic, message.qos, qos);
         let last = self.orders.get(&key).copied();
-        let came_once = known.arrivals.len() == 1 || message.qos == QoS::ExactlyOnce;
+        // What a broker forgot in a crash comes a second time, unless it had to be safe before it went on.
+        let is_safe_first = qos == QoS::ExactlyOnce && self.sessions.is_kept(client);
+        let came_once =
+            known.arrivals.len() == 1 || message.qos == QoS::ExactlyOnce && (self.life == 0 || is_safe_first);
         if let Some(last) = last.filter(|last| *last > number && came_once) {
             self.broken(at, "order [MQTT-4.6.0-6]", || {
                 format!("message {number} came behind message {last} to client {client}")

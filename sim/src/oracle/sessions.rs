@@ -32,16 +32,20 @@ struct Session {
     expiry: u32,
     /// Whether the last CONNECT wanted a new one.
     clean_start: bool,
-    /// When the last CONNECT was made, and on which connection.
-    dialed: u64,
+    /// On which connection the last CONNECT was made.
     connection: Option<ConnIndex>,
     /// Since when the broker may take it for lost.
     lost: Option<u64>,
+    /// Whether it must have ended before the last CONNECT.
+    has_expired: bool,
     /// Since when the broker takes it for lost.
     given_up: Option<u64>,
     resumed: u32,
     subscriptions: Vec<Subscription>,
 }
+
+/// What the broker does at a moment, the client learns later.
+const SLACK: u64 = 1000;
 
 /// What is wrong with a CONNACK.
 pub type Complaint = Option<&'static str>;
@@ -64,10 +68,10 @@ impl Sessions {
             is_certain: false,
             expiry: 0,
             clean_start: false,
-            dialed: 0,
             connection: None,
             lost: None,
             given_up: None,
+            has_expired: false,
             resumed: 0,
             subscriptions: Vec::new(),
         });
@@ -80,9 +84,11 @@ impl Sessions {
         if session.expiry == 0 || clean_start {
             session.end_certainty();
         }
-        session.dialed = at;
         session.connection = Some(index);
-        // What it finds there it may have made itself, without having heard of it.
+        let lifetime = u64::from(session.expiry) * 1000;
+        let is_over = |since: u64| at > since + lifetime + SLACK;
+        session.has_expired = session.expiry < u32::MAX && session.given_up.is_some_and(is_over);
+        // What it finds there the next time it may have made itself, without having heard of it.
         session.given_up = None;
         session.clean_start = clean_start;
         session.expiry = expiry;
@@ -90,8 +96,6 @@ impl Sessions {
 
     /// CONNACK came.
     pub fn connected(&mut self, at: u64, client: usize, session_present: bool) -> Complaint {
-        // What the broker does at a moment, the client learns later.
-        const SLACK: u64 = 1000;
         let is_time_uncertain = self.is_time_uncertain;
         let session = &mut self.sessions[client];
         let lifetime = u64::from(session.expiry) * 1000;
@@ -100,10 +104,7 @@ impl Sessions {
             None
         } else if session_present && (session.clean_start || session.expiry == 0) {
             Some("a session is resumed that cannot be there")
-        } else if session_present
-            && !lasts
-            && session.given_up.is_some_and(|since| session.dialed > since + lifetime + SLACK)
-        {
+        } else if session_present && session.has_expired {
             Some("a session is resumed that has expired")
         } else if !session_present
             && session.is_certain
