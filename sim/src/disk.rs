@@ -6,8 +6,9 @@
 //! The state is compacted as the keys of a table are: what is superseded or removed is not there.
 
 use crate::rng::Rng;
-use mqtt_broker_lite::core::{Cause, Change, Part, home};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use mqtt_broker_lite::core::{Cause, Change, Part, ShardId, home};
+use mqtt_broker_lite::store::{Pending, Written};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a change is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,13 +23,6 @@ enum Key {
     Retained(Vec<u8>),
 }
 
-/// What a shard changes under one cause.
-#[derive(Debug)]
-struct Written {
-    cause: Cause,
-    changes: Vec<Change>,
-}
-
 /// The disk.
 ///
 /// What one cause changes is durable together, and what one shard writes is durable in its order: a cause of which
@@ -36,25 +30,21 @@ struct Written {
 #[derive(Debug, Default)]
 pub struct Disk {
     table: BTreeMap<Key, Change>,
-    /// What each shard wrote and is in no batch yet, in its order.
-    waiting: BTreeMap<u16, VecDeque<Written>>,
-    /// How many parts of each of these causes are still missing.
-    missing: BTreeMap<Cause, u16>,
+    pending: Pending,
     /// The batch that is written now.
-    writing: Vec<(u16, Written)>,
+    writing: Vec<Written>,
     syncing: bool,
 }
 
 impl Disk {
     /// A shard wants this to be durable.
     pub fn write(&mut self, cause: Cause, part: Part, writer: u16, changes: Vec<Change>) {
-        *self.missing.entry(cause).or_insert(part.of) -= 1;
-        self.waiting.entry(writer).or_default().push_back(Written { cause, changes });
+        self.pending.write(ShardId(writer), cause, part, changes);
     }
 
     /// Whether everything is durable.
     pub fn is_idle(&self) -> bool {
-        !self.syncing && self.missing.is_empty()
+        !self.syncing && self.pending.is_empty()
     }
 
     /// Starts to sync everything that can be durable now, if there is something and nobody does it: all that is
@@ -63,41 +53,16 @@ impl Disk {
         if self.syncing {
             return false;
         }
-        let mut ready: BTreeSet<Cause> = self.complete().collect();
-        loop {
-            let before = ready.len();
-            for queue in self.waiting.values() {
-                let mut is_blocked = false;
-                for written in queue {
-                    is_blocked |= !ready.contains(&written.cause);
-                    if is_blocked {
-                        ready.remove(&written.cause);
-                    }
-                }
-            }
-            if ready.len() == before {
-                break;
-            }
-        }
-        for (writer, queue) in &mut self.waiting {
-            while queue.front().is_some_and(|written| ready.contains(&written.cause)) {
-                self.writing.extend(queue.pop_front().map(|written| (*writer, written)));
-            }
-        }
-        self.missing.retain(|cause, _| !ready.contains(cause));
-        self.syncing = !ready.is_empty();
+        self.writing = self.pending.take();
+        self.syncing = !self.writing.is_empty();
         self.syncing
-    }
-
-    fn complete(&self) -> impl Iterator<Item = Cause> {
-        self.missing.iter().filter(|(_, missing)| **missing == 0).map(|(cause, _)| *cause)
     }
 
     /// The sync is over: these causes are durable, and these shards wrote them.
     pub fn finish(&mut self) -> Vec<(u16, Cause)> {
         self.syncing = false;
         let batch = std::mem::take(&mut self.writing);
-        let causes = batch.iter().map(|(writer, written)| (*writer, written.cause)).collect();
+        let causes = batch.iter().map(|written| (written.writer.0, written.cause)).collect();
         self.apply(batch);
         causes
     }
@@ -105,16 +70,15 @@ impl Disk {
     /// The power is cut. A batch that was being written is there or is not; what waited is lost.
     pub fn crash(&mut self, rng: &mut Rng) {
         self.syncing = false;
-        self.waiting.clear();
-        self.missing.clear();
+        self.pending = Pending::default();
         let batch = std::mem::take(&mut self.writing);
         if rng.chance(50) {
             self.apply(batch);
         }
     }
 
-    fn apply(&mut self, batch: Vec<(u16, Written)>) {
-        for change in batch.into_iter().flat_map(|(_, written)| written.changes) {
+    fn apply(&mut self, batch: Vec<Written>) {
+        for change in batch.into_iter().flat_map(|written| written.changes) {
             self.change(change);
         }
     }

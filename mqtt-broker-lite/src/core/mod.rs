@@ -161,7 +161,8 @@ pub enum Output {
     Pause(ConnId),
     /// Read from it again.
     Resume(ConnId),
-    /// Make these changes safe, all or none, and answer [`Input::Synced`].
+    /// Make these changes safe, all or none and in the order of each shard's writes, and answer [`Input::Synced`] to
+    /// every shard that wrote a part. See [`Pending`](crate::store::Pending).
     Write(Cause, Part, Vec<Change>),
     /// Find something out.
     Ask(Token, Question),

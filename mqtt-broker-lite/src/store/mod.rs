@@ -5,27 +5,126 @@ mod memory;
 
 pub use memory::Memory;
 
-use crate::core::{Cause, Change, Part};
-use std::collections::BTreeMap;
+use crate::core::{Cause, Change, Part, ShardId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Collects the parts of causes until each is whole.
-#[derive(Debug, Default)]
-pub struct Parts {
-    waiting: BTreeMap<Cause, Vec<Vec<Change>>>,
+/// What a shard wrote under a cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Which shard; it is told when the cause is safe.
+    pub writer: ShardId,
+    /// Under which cause.
+    pub cause: Cause,
+    /// What changes, in this order.
+    pub changes: Vec<Change>,
 }
 
-impl Parts {
-    /// Takes a part; gives everything of the cause once all its parts are there.
-    pub fn add(&mut self, cause: Cause, part: Part, changes: Vec<Change>) -> Option<Vec<Change>> {
-        if part.of <= 1 {
-            return Some(changes);
+/// What shards wrote and no batch has yet.
+///
+/// What one cause changes becomes safe together, and what one shard writes becomes safe in its order: a cause of which
+/// parts are missing holds up what its writers wrote behind it.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// What each shard wrote, in its order.
+    waiting: BTreeMap<ShardId, VecDeque<Written>>,
+    /// How many parts of each of these causes are still missing.
+    missing: BTreeMap<Cause, u16>,
+}
+
+impl Pending {
+    /// A shard wants this to become safe.
+    pub fn write(&mut self, writer: ShardId, cause: Cause, part: Part, changes: Vec<Change>) {
+        let missing = self.missing.entry(cause).or_insert(part.of);
+        *missing = missing.saturating_sub(1);
+        self.waiting.entry(writer).or_default().push_back(Written { writer, cause, changes });
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Everything that can become safe now, as one batch that is kept whole or not at all: causes wait for each other
+    /// where two shards wrote them in different orders.
+    pub fn take(&mut self) -> Vec<Written> {
+        let ready = self.ready();
+        let mut batch = Vec::new();
+        for queue in self.waiting.values_mut() {
+            while queue.front().is_some_and(|written| ready.contains(&written.cause)) {
+                batch.extend(queue.pop_front());
+            }
         }
-        let parts = self.waiting.entry(cause).or_default();
-        parts.push(changes);
-        if parts.len() < usize::from(part.of) {
-            return None;
+        self.missing.retain(|cause, _| !ready.contains(cause));
+        batch
+    }
+
+    /// The causes that are complete, less those behind one that is not.
+    fn ready(&self) -> BTreeSet<Cause> {
+        let complete = self.missing.iter().filter(|(_, missing)| **missing == 0);
+        let mut ready: BTreeSet<Cause> = complete.map(|(cause, _)| *cause).collect();
+        loop {
+            let before = ready.len();
+            for queue in self.waiting.values() {
+                let mut is_blocked = false;
+                for written in queue {
+                    is_blocked |= !ready.contains(&written.cause);
+                    if is_blocked {
+                        ready.remove(&written.cause);
+                    }
+                }
+            }
+            if ready.len() == before {
+                return ready;
+            }
         }
-        let parts = self.waiting.remove(&cause)?;
-        Some(parts.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ShardId = ShardId(0);
+    const B: ShardId = ShardId(1);
+
+    fn cause(number: u64) -> Cause {
+        Cause { shard: A, number }
+    }
+
+    fn batch(pending: &mut Pending) -> Vec<(ShardId, u64)> {
+        pending.take().into_iter().map(|written| (written.writer, written.cause.number)).collect()
+    }
+
+    #[test]
+    fn a_cause_is_kept_whole() {
+        let mut pending = Pending::default();
+        pending.write(A, cause(1), Part { index: 0, of: 2 }, Vec::new());
+        assert_eq!(batch(&mut pending), []);
+        pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
+        assert_eq!(batch(&mut pending), [(A, 1), (B, 1)]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn nothing_overtakes_what_its_shard_wrote_before() {
+        let mut pending = Pending::default();
+        pending.write(A, cause(1), Part { index: 0, of: 2 }, Vec::new());
+        pending.write(A, cause(2), Part::WHOLE, Vec::new());
+        pending.write(B, cause(3), Part::WHOLE, Vec::new());
+        assert_eq!(batch(&mut pending), [(B, 3)]);
+        pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
+        assert_eq!(batch(&mut pending), [(A, 1), (A, 2), (B, 1)]);
+    }
+
+    #[test]
+    fn causes_in_two_orders_are_one_batch() {
+        let mut pending = Pending::default();
+        pending.write(A, cause(1), Part { index: 0, of: 2 }, Vec::new());
+        pending.write(A, cause(2), Part { index: 0, of: 2 }, Vec::new());
+        pending.write(B, cause(2), Part { index: 1, of: 2 }, Vec::new());
+        assert_eq!(batch(&mut pending), []);
+        pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
+        assert_eq!(batch(&mut pending), [(A, 1), (A, 2), (B, 2), (B, 1)]);
     }
 }

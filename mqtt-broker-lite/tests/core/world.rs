@@ -3,9 +3,9 @@
 
 use mqtt_broker_lite::core::{
     AllowAll, Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId,
-    Output, Part, Policy, Question, Settings, Shard, ShardId, Token, home,
+    Output, Policy, Question, Settings, Shard, ShardId, Token, home,
 };
-use mqtt_broker_lite::store::{Memory, Parts};
+use mqtt_broker_lite::store::{Memory, Pending};
 use mqtt_packet::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct World {
     lines: BTreeMap<ConnId, Line>,
     versions: BTreeMap<ConnId, Version>,
     last_id: u64,
-    parts: Parts,
+    pending: Pending,
     /// Which shards wrote a part of a cause.
     writers: BTreeMap<Cause, BTreeSet<usize>>,
     pub disk: Memory,
@@ -82,7 +82,7 @@ impl World {
             lines: BTreeMap::new(),
             versions: BTreeMap::new(),
             last_id: 0,
-            parts: Parts::default(),
+            pending: Pending::default(),
             writers: BTreeMap::new(),
             disk: Memory::default(),
             unsynced: Vec::new(),
@@ -168,7 +168,8 @@ impl World {
             }
             Output::Write(cause, part, changes) => {
                 self.writers.entry(cause).or_default().insert(shard);
-                self.write(cause, part, changes);
+                self.pending.write(ShardId(u16::try_from(shard).unwrap()), cause, part, changes);
+                self.write();
             }
             Output::Link(to, envelope) => {
                 let from = ShardId(u16::try_from(shard).unwrap());
@@ -183,17 +184,24 @@ impl World {
         }
     }
 
-    fn write(&mut self, cause: Cause, part: Part, changes: Vec<Change>) {
-        if let Some(changes) = self.parts.add(cause, part, changes) {
+    fn write(&mut self) {
+        let mut causes: Vec<(Cause, Vec<Change>)> = Vec::new();
+        for written in self.pending.take() {
+            match causes.iter_mut().find(|(cause, _)| *cause == written.cause) {
+                Some((_, changes)) => changes.extend(written.changes),
+                None => causes.push((written.cause, written.changes)),
+            }
+        }
+        for (cause, changes) in causes {
             if changes.is_empty() {
                 // Nothing to write is as safe as it will ever be.
                 self.synced(cause);
-                return;
+            } else {
+                self.unsynced.push((cause, changes));
             }
-            self.unsynced.push((cause, changes));
-            if !self.disk_is_slow {
-                self.sync_all();
-            }
+        }
+        if !self.disk_is_slow {
+            self.sync_all();
         }
     }
 
@@ -233,7 +241,7 @@ impl World {
     pub fn crash(&mut self) {
         self.unsynced.clear();
         self.writers.clear();
-        self.parts = Parts::default();
+        self.pending = Pending::default();
         self.lines.clear();
         self.start(AllowAll);
         let count = shards();
