@@ -91,6 +91,26 @@ impl<'a> Ack<'a> {
         Self::decode_reason(kind, id, reader)
     }
 
+    /// Kind and identifier of the usual acknowledgement, which has nothing else. They travel in registers: an `Ack`
+    /// that is stored and at once copied into a `Packet` costs more time than all of its decoding.
+    #[inline(always)]
+    pub(super) fn usual(frame: &Frame<'_>, version: Version) -> Option<(AckKind, PacketId)> {
+        let kind = match frame.first_byte() {
+            0x40 => AckKind::PubAck,
+            0x50 => AckKind::PubRec,
+            0x62 => AckKind::PubRel,
+            0x70 => AckKind::PubComp,
+            _ => return None,
+        };
+        match *frame.body() {
+            // Four bytes in all: the length is in its shortest form.
+            [high, low] if frame.len() == 4 && version.is_supported() => {
+                PacketId::new(u16::from_be_bytes([high, low])).map(|id| (kind, id))
+            }
+            _ => None,
+        }
+    }
+
     #[inline(never)]
     fn decode_reason(kind: AckKind, id: PacketId, mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let reason_code = ReasonCode(reader.u8()?);

@@ -84,7 +84,10 @@ impl<'a> Packet<'a> {
             PacketType::ConnAck => ConnAck::decode(frame, version).map(Self::ConnAck),
             PacketType::Publish => Publish::decode(frame, version).map(Self::Publish),
             PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp => {
-                Ack::decode(frame, version).map(Self::Ack)
+                match Ack::usual(&frame, version) {
+                    Some((kind, id)) => Ok(Self::Ack(Ack::new(kind, id))),
+                    None => Ack::decode(frame, version).map(Self::Ack),
+                }
             }
             PacketType::Subscribe => Subscribe::decode(frame, version).map(Self::Subscribe),
             PacketType::SubAck => SubAck::decode(frame, version).map(Self::SubAck),
