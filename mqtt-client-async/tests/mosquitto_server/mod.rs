@@ -50,7 +50,9 @@ impl Mosquitto {
         });
         let Some(child) = child else {
             assert!(std::env::var_os("CI").is_none(), "mosquitto is not installed");
-            eprintln!("SKIPPED: mosquitto is not installed");
+            // Past the test harness, which hides what a passing test prints.
+            std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: mosquitto is not installed\n")
+                .unwrap();
             return None;
         };
         let server = Self { child, directory, port };
