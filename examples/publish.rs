@@ -25,7 +25,8 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let payload = fs::read(&arguments.file)?;
+    let payload =
+        fs::read(&arguments.file).map_err(|error| format!("{}: {error}", arguments.file.display()))?;
     let patience = Duration::from_secs(10);
     let network = Tcp::connect(arguments.broker.trim_start_matches("mqtt://"), patience)?;
 
