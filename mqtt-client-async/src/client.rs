@@ -172,6 +172,7 @@ impl Client {
                 continue;
             };
             let key = state.router.add(filter, *options, stream);
+            state.router.set_properties(key, &subscribe.properties);
             filters.push(key);
             let Some(text) = state.router.get(key).map(|filter| filter.text.clone()) else {
                 continue;
@@ -182,6 +183,35 @@ impl Client {
         }
         self.shared().wake_driver(state);
         Ok((Subscription::new(self.shared().clone(), stream, filters), answers))
+    }
+
+    /// Unsubscribes from a topic filter that an earlier run of the program left in its session, and waits for the answer:
+    /// [`ReasonCode::NO_SUBSCRIPTION_EXISTED`] where there was none (5.0). What a [`Subscription`] holds, it ends itself.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]. The wait ends after [`request_timeout`](Options::request_timeout).
+    ///
+    /// # Cancel safety
+    /// Where the future is dropped, the server may have been asked.
+    pub async fn unsubscribe(
+        &self,
+        filter: &str,
+        properties: PropertyList,
+    ) -> Result<ReasonCode, SubscribeError> {
+        let text = TopicFilter::new(filter).map_err(SubscribeError::Filter)?;
+        let text = bytes::Bytes::copy_from_slice(text.as_bytes());
+        let (answer, awaited) = oneshot::channel();
+        let control = Control::Unsubscribe { text: text.clone(), properties, answer: Some(answer) };
+        {
+            let mut state = self.shared().lock();
+            if state.is_closing() {
+                return Err(SubscribeError::Closed);
+            }
+            state.ask(control);
+            self.shared().wake_driver(state);
+        }
+        let answers = self.shared().await_answers(vec![(text, awaited)]).await?;
+        answers.first().map(|granted| granted.reason_code).ok_or(SubscribeError::Closed)
     }
 
     /// A stream of everything that comes, whatever it was subscribed by.

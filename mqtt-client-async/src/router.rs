@@ -7,14 +7,18 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use mqtt_packet::{Properties, SubscribeOptions, TopicFilter};
+use mqtt_packet::{PacketType, Properties, PropertyPlace, SubscribeOptions, TopicFilter};
 use slab::Slab;
+
+use crate::properties::PropertyList;
 
 /// A topic filter that at least one stream wants.
 pub(crate) struct Filter {
     pub(crate) text: Bytes,
     /// As it was asked for last, with the highest QoS that anybody asked for.
     pub(crate) options: SubscribeOptions,
+    /// What else SUBSCRIBE says, as it was said last.
+    pub(crate) properties: PropertyList,
     /// Whether the server may hold the subscription: it was asked for and not refused.
     pub(crate) held: bool,
     streams: Vec<usize>,
@@ -36,6 +40,8 @@ pub(crate) struct Router {
     tree: Tree,
     /// Streams without a filter, which get everything.
     everything: Vec<usize>,
+    /// Whether a Subscription Identifier was ever the application's: then none says which filter is meant.
+    foreign_identifiers: bool,
     /// The last topic and what matched it: many messages of one topic follow each other. Every change of the filters
     /// forgets it.
     topic: Option<Vec<u8>>,
@@ -51,6 +57,7 @@ impl Router {
             by_text: HashMap::new(),
             tree: Tree::new(),
             everything: Vec::new(),
+            foreign_identifiers: false,
             topic: None,
             matches: Vec::new(),
             found: Vec::new(),
@@ -70,11 +77,27 @@ impl Router {
             return key;
         }
         let text = Bytes::copy_from_slice(text);
-        let key =
-            self.filters.insert(Filter { text: text.clone(), options, held: false, streams: vec![stream] });
+        let key = self.filters.insert(Filter {
+            text: text.clone(),
+            options,
+            properties: PropertyList::new(),
+            held: false,
+            streams: vec![stream],
+        });
         self.tree.insert(matched_part(filter).as_bytes(), key);
         self.by_text.insert(text, key);
         key
+    }
+
+    /// Sets what else SUBSCRIBE says for a filter.
+    pub(crate) fn set_properties(&mut self, key: usize, properties: &PropertyList) {
+        let place = PropertyPlace::of(PacketType::Subscribe);
+        let has_identifier =
+            properties.at(place).is_ok_and(|own| own.subscription_identifiers().next().is_some());
+        self.foreign_identifiers |= has_identifier;
+        if let Some(filter) = self.filters.get_mut(key) {
+            filter.properties = properties.clone();
+        }
     }
 
     /// Takes a filter from a stream. Returns the filter if nobody wants it any more.
@@ -126,9 +149,9 @@ impl Router {
         if self.topic.as_deref() != Some(topic) {
             self.match_topic(topic);
         }
-        let Self { filters, everything, matches, found, .. } = self;
+        let Self { filters, everything, foreign_identifiers, matches, found, .. } = self;
         let key_of = |id: u32| usize::try_from(id).ok()?.checked_sub(1);
-        let is_known = |id| key_of(id).is_some_and(|key| filters.contains(key));
+        let is_known = |id| !*foreign_identifiers && key_of(id).is_some_and(|key| filters.contains(key));
         let says_which = properties.subscription_identifiers().any(is_known);
         let is_meant = |found: &&Match| {
             !says_which || properties.subscription_identifiers().any(|id| key_of(id) == Some(found.filter))

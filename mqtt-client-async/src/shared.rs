@@ -78,7 +78,7 @@ pub(crate) type AwaitedAnswer = (Bytes, oneshot::Receiver<Result<ReasonCode, Sub
 /// A request that goes before messages.
 pub(crate) enum Control {
     Subscribe { key: usize, text: Bytes, answer: Option<Answer> },
-    Unsubscribe { text: Bytes, answer: Option<Answer> },
+    Unsubscribe { text: Bytes, properties: PropertyList, answer: Option<Answer> },
 }
 
 impl Control {
@@ -390,7 +390,11 @@ impl Shared {
             state.control.retain(|control| {
                 *control.text() != text || !matches!(control, Control::Unsubscribe { answer: None, .. })
             });
-            state.control.push_back(Control::Unsubscribe { text, answer: wants_answers.then_some(answer) });
+            state.control.push_back(Control::Unsubscribe {
+                text,
+                properties: PropertyList::new(),
+                answer: wants_answers.then_some(answer),
+            });
         }
         let mut released: Vec<_> =
             queue.into_holds().filter_map(|hold| hold.release(ReasonCode::SUCCESS)).collect();

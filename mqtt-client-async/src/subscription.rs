@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use mqtt_client::{QoS, ReasonCode, RetainHandling, SubscribeOptions};
-use mqtt_packet::TopicFilter;
+use mqtt_client::{QoS, ReasonCode, RequestError, RetainHandling, SubscribeOptions};
+use mqtt_packet::{EncodeError, PacketType, PropertyPlace, TopicFilter};
 
 use crate::error::SubscribeError;
 use crate::message::{ManualHold, Message};
+use crate::properties::PropertyList;
 use crate::shared::{Hold, Shared, State};
 
 /// What happens to messages for a stream that is slow. Reading from the network never waits for a stream.
@@ -42,6 +43,8 @@ pub enum Overflow {
 pub struct Subscribe {
     pub(crate) filters: Vec<(String, SubscribeOptions)>,
     pub(crate) options: SubscribeOptions,
+    /// What SUBSCRIBE says besides.
+    pub(crate) properties: PropertyList,
     pub(crate) stream: StreamOptions,
 }
 
@@ -62,7 +65,12 @@ impl Default for StreamOptions {
 impl Subscribe {
     /// Nothing yet, with this QoS as the highest at which messages are wanted.
     pub fn new(qos: QoS) -> Self {
-        Self { filters: Vec::new(), options: SubscribeOptions::new(qos), stream: StreamOptions::default() }
+        Self {
+            filters: Vec::new(),
+            options: SubscribeOptions::new(qos),
+            properties: PropertyList::new(),
+            stream: StreamOptions::default(),
+        }
     }
 
     /// And to this topic filter, with the options as they are now.
@@ -91,6 +99,13 @@ impl Subscribe {
     pub fn retain_handling(mut self, retain_handling: RetainHandling) -> Self {
         self.options.retain_handling = retain_handling;
         self
+    }
+
+    /// What SUBSCRIBE says besides (5.0). A Subscription Identifier takes the place of the client's own, by which it tells
+    /// several copies of a message apart; a stream may get one for each of its topic filters then.
+    #[must_use]
+    pub fn properties(self, properties: PropertyList) -> Self {
+        Self { properties, ..self }
     }
 
     /// What happens when the stream is slow.
@@ -124,6 +139,8 @@ impl Subscribe {
         for (filter, _) in &self.filters {
             TopicFilter::new(filter).and_then(TopicFilter::shared).map_err(SubscribeError::Filter)?;
         }
+        let place = PropertyPlace::of(PacketType::Subscribe);
+        self.properties.at(place).map_err(|rule| RequestError::from(EncodeError::Rule(rule)))?;
         Ok(())
     }
 }

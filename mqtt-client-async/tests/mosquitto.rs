@@ -126,3 +126,24 @@ async fn a_session_is_resumed_with_what_came_meanwhile() {
         assert_eq!(next(&mut everything).await.payload(), b"read me");
     }
 }
+
+#[tokio::test]
+async fn an_identifier_of_the_application_and_a_subscription_left_by_an_earlier_run() {
+    let Some(server) = Mosquitto::start() else { return };
+    let client = Client::connect(options(&server, Version::V5, "own")).await.unwrap();
+    let properties = PropertyList::new().with(Property::SubscriptionIdentifier(4711));
+    let subscribe = Subscribe::new(QoS::AtLeastOnce).properties(properties).to("own/+");
+    let mut stream = client.subscribe(subscribe).await.unwrap();
+    let _other = client.subscribe("own/#").await.unwrap();
+    client.publish(Publish::new("own/1", "x")).await.unwrap().await.unwrap();
+    let message = next(&mut stream).await;
+    assert!(message.properties().subscription_identifiers().any(|id| id == 4711));
+
+    let none = client.unsubscribe("no/such", PropertyList::new()).await.unwrap();
+    assert_eq!(none, ReasonCode::NO_SUBSCRIPTION_EXISTED);
+    let wrong = PropertyList::new().with(Property::SubscriptionIdentifier(1));
+    assert!(matches!(client.unsubscribe("a", wrong).await, Err(SubscribeError::Request(_))));
+    let wrong = PropertyList::new().with(Property::MessageExpiryInterval(1));
+    let refused = client.subscribe(Subscribe::new(QoS::AtMostOnce).properties(wrong).to("a")).await;
+    assert!(matches!(refused, Err(SubscribeError::Request(_))));
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mqtt_client::{PropertyWriter, ReasonCode, RequestError, Ticket};
 use mqtt_packet::{
-    DecodeError, EncodeError, PacketType, Properties, Property, PropertyPlace, SubscribeFilter, TopicFilter,
+    DecodeError, EncodeError, PacketType, Property, PropertyPlace, SubscribeFilter, TopicFilter,
 };
 use tokio::time::Instant;
 
@@ -17,6 +17,11 @@ use crate::shared::{Close, Control};
 
 /// How many bytes of messages are encoded before they are written: more per write costs more than it saves.
 const BATCH: usize = 64 << 10;
+
+/// These properties may not stand there, or not together.
+fn not_allowed(rule: DecodeError) -> RequestError {
+    EncodeError::Rule(rule).into()
+}
 
 impl Session<'_> {
     pub(super) fn take_close(&mut self) {
@@ -54,12 +59,7 @@ impl Session<'_> {
         while let Some(control) = self.inbox.control.pop_front() {
             let result = match &control {
                 Control::Subscribe { key, text, .. } => self.subscribe(*key, text),
-                Control::Unsubscribe { text, .. } => match TopicFilter::from_bytes(text) {
-                    Ok(filter) => {
-                        self.engine.unsubscribe(&[filter], Properties::EMPTY).map_err(SubscribeError::Request)
-                    }
-                    Err(fault) => Err(SubscribeError::Filter(fault)),
-                },
+                Control::Unsubscribe { text, properties, .. } => self.unsubscribe(text, properties),
             };
             match result {
                 Ok(ticket) => self.desk.note(ticket, Pending::Control(Box::new(control))),
@@ -83,16 +83,26 @@ impl Session<'_> {
         };
         let filter = TopicFilter::from_bytes(text).map_err(SubscribeError::Filter)?;
         let mut block = [0; 8];
-        let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Subscribe), &mut block);
-        let takes_identifiers = self.engine.limits().subscription_identifiers_available;
+        let place = PropertyPlace::of(PacketType::Subscribe);
+        let own = wanted.properties.at(place).map_err(not_allowed)?;
+        let mut properties = PropertyWriter::new(place, &mut block);
+        let takes_identifiers = self.engine.limits().subscription_identifiers_available
+            && own.subscription_identifiers().next().is_none();
         if let Some(id) = Router::identifier(key).filter(|_| takes_identifiers) {
             // It fits: five bytes at most.
             let _ = properties.push(Property::SubscriptionIdentifier(id));
         }
         let entry = SubscribeFilter { filter, options: wanted.options };
-        let ticket = self.engine.subscribe(&[entry], properties.finish())?;
+        let properties = properties.finish().followed_by(own).unwrap_or(own);
+        let ticket = self.engine.subscribe(&[entry], properties)?;
         wanted.held = true;
         Ok(ticket)
+    }
+
+    fn unsubscribe(&mut self, text: &[u8], properties: &PropertyList) -> Result<Ticket, SubscribeError> {
+        let filter = TopicFilter::from_bytes(text).map_err(SubscribeError::Filter)?;
+        let place = PropertyPlace::of(PacketType::Unsubscribe);
+        Ok(self.engine.unsubscribe(&[filter], properties.at(place).map_err(not_allowed)?)?)
     }
 
     fn take_publishes(&mut self) -> bool {
