@@ -16,6 +16,8 @@
 //! [`core`] is the broker without sockets, files and clocks; everything else here connects it to them.
 
 pub mod core;
+#[cfg(feature = "scram")]
+pub mod scram;
 mod shell;
 pub mod store;
 

@@ -25,7 +25,10 @@ impl Shard {
         let Some(client_id) = self.client_id(id, connect) else {
             return;
         };
-        let Some(mechanism) = self.policy.mechanism(method.as_str(), &client_id) else {
+        let Some(entropy) = self.opened(id).map(|opened| opened.entropy) else {
+            return;
+        };
+        let Some(mechanism) = self.policy.mechanism(method.as_str(), &client_id, entropy) else {
             let code = ReasonCode::BAD_AUTHENTICATION_METHOD; // [MQTT-4.12.0-1]
             self.refuse_connect(id, Version::V5, CloseReason::Refused(code), Some(code));
             return;
@@ -103,6 +106,7 @@ impl Shard {
             ReasonCode::RE_AUTHENTICATE
         };
         let data = check(frame, &authentication.method, expected)?;
+        let before = authentication.mechanism.user_name().map(str::to_owned);
         let (code, data) = match authentication.mechanism.step(data) {
             AuthStep::Continue(data) => (ReasonCode::CONTINUE_AUTHENTICATION, Some(data)),
             AuthStep::Success(data) => (ReasonCode::SUCCESS, data),
@@ -110,6 +114,10 @@ impl Shard {
                 return Err(CloseReason::rule("MQTT-4.12.1-2", code, "the re-authentication failed"));
             }
         };
+        if code == ReasonCode::SUCCESS && authentication.mechanism.user_name() != before.as_deref() {
+            let code = ReasonCode::NOT_AUTHORIZED;
+            return Err(CloseReason::rule("MQTT-4.12.1-2", code, "the re-authentication is somebody else's"));
+        }
         authentication.is_running = code == ReasonCode::CONTINUE_AUTHENTICATION;
         let method = authentication.method.clone();
         self.reply(key, None, Then::Nothing, |_, out| encode(&method, code, data.as_deref(), out));

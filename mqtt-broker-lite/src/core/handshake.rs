@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// A connection before its CONNACK.
 pub(super) struct Opened {
-    entropy: [u8; 16],
+    pub(super) entropy: [u8; 16],
     pub(super) deadline: u64,
     pub(super) waits_for: WaitsFor,
 }
@@ -244,8 +244,11 @@ impl Shard {
         let Some(client_id) = self.client_id(id, connect) else {
             return;
         };
-        let client =
-            Arc::new(Client { client_id, user_name: connect.user_name.map(|name| name.as_str().into()) });
+        let user_name = match &proven {
+            Some(proven) => proven.authentication.mechanism.user_name(),
+            None => connect.user_name.map(|name| name.as_str()),
+        };
+        let client = Arc::new(Client { client_id, user_name: user_name.map(Into::into) });
         if let Some(will) = &connect.will
             && !self.may(&client, Access::Publish, will.topic.as_utf8())
         {

@@ -60,6 +60,12 @@ pub enum AuthStep {
 pub trait Mechanism: Send {
     /// What the client sent, nothing if it sent no data.
     fn step(&mut self, data: &[u8]) -> AuthStep;
+
+    /// The user name that was proven, once there is one. It counts instead of the one in CONNECT, which nobody
+    /// checked; without one the client has none.
+    fn user_name(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Decides what clients may do. Answers at once: what takes time is [`Verdict::Ask`].
@@ -76,9 +82,10 @@ pub trait Policy: Send {
         true
     }
 
-    /// The server's side of an extended authentication by this method; `None` where the method is not supported.
-    fn mechanism(&mut self, method: &str, client_id: &str) -> Option<Box<dyn Mechanism>> {
-        let _ = (method, client_id);
+    /// The server's side of an extended authentication by this method; `None` where the method is not supported. The
+    /// entropy is of the connection, for whatever needs some.
+    fn mechanism(&mut self, method: &str, client_id: &str, entropy: [u8; 16]) -> Option<Box<dyn Mechanism>> {
+        let _ = (method, client_id, entropy);
         None
     }
 }

@@ -43,7 +43,7 @@ impl Policy for Rules {
         !self.0.lock().unwrap().contains(&(client.client_id.to_string(), what, topic.to_owned()))
     }
 
-    fn mechanism(&mut self, method: &str, _: &str) -> Option<Box<dyn Mechanism>> {
+    fn mechanism(&mut self, method: &str, _: &str, _: [u8; 16]) -> Option<Box<dyn Mechanism>> {
         (method == "steps").then(|| Box::new(Steps(0)) as Box<dyn Mechanism>)
     }
 }
@@ -277,4 +277,52 @@ fn an_extended_authentication_may_fail_at_every_step() {
     auth(&mut world, plain, ReasonCode::RE_AUTHENTICATE, "one");
     let bytes = world.bytes(plain);
     assert_eq!((bytes[0], bytes[2]), (0xE0, 0x82));
+}
+
+/// Proves one user name, then another.
+#[derive(Clone)]
+struct Named(usize);
+
+impl Policy for Named {
+    fn authenticate(&mut self, _: &Credentials) -> Verdict {
+        Verdict::Allow
+    }
+
+    fn authorize(&mut self, client: &Who, _: Access, topic: &str) -> bool {
+        client.user_name.as_deref() == Some(topic)
+    }
+
+    fn mechanism(&mut self, _: &str, _: &str, _: [u8; 16]) -> Option<Box<dyn Mechanism>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl Mechanism for Named {
+    fn step(&mut self, _: &[u8]) -> AuthStep {
+        self.0 += 1;
+        AuthStep::Success(None)
+    }
+
+    fn user_name(&self) -> Option<&str> {
+        ["nobody", "ann", "ann", "bob"].get(self.0).copied()
+    }
+}
+
+// [MQTT-4.12.1-2]
+#[test]
+fn a_client_is_who_it_proved_to_be_and_stays_that() {
+    let mut world = World::with_policy(Settings::default(), Named(0));
+    let block = steps("x");
+    let connect = Connect { properties: properties(PacketType::Connect, &block), ..user(V5, "eve", b"") };
+    let client = world.connect_with(connect);
+    world.accepted(client);
+    world.subscribe(client, "ann", 0);
+    world.subscribe_with(client, "eve", SubscribeOptions::default(), 0);
+    world.expect(client, &["SUBACK id 99 [0x87 Not authorized]"]);
+    auth(&mut world, client, ReasonCode::RE_AUTHENTICATE, "x");
+    assert!(world.first(client).starts_with("AUTH 0x00 Success"));
+    auth(&mut world, client, ReasonCode::RE_AUTHENTICATE, "x");
+    let bytes = world.bytes(client);
+    assert_eq!((bytes[0], bytes[2]), (0xE0, 0x87));
+    assert!(!world.is_open(client));
 }
