@@ -22,4 +22,6 @@ mod shell;
 pub mod store;
 
 pub use mqtt_packet::{QoS, StringError};
-pub use shell::{Broker, Builder, StartError, Subscription};
+pub use shell::{Applicant, Authenticator, Broker, Builder, Listen, StartError, Subscription, Task};
+#[cfg(feature = "tls")]
+pub use shell::{ClientCertificates, TlsFiles};

@@ -60,7 +60,7 @@ impl Shard {
                     mechanism: exchange.mechanism,
                     is_running: false,
                 };
-                self.admit(id, &connect, Some(Proven { authentication, data }));
+                self.admit(id, &connect, None, Some(Proven { authentication, data }));
             }
             AuthStep::Refuse(code) => {
                 self.refuse_connect(id, Version::V5, CloseReason::Refused(code), Some(code));

@@ -126,7 +126,7 @@ impl Shard {
             return;
         };
         match self.policy.authenticate(&credentials) {
-            Verdict::Allow => self.admit(id, &connect, None),
+            Verdict::Allow => self.admit(id, &connect, None, None),
             Verdict::Refuse(code) => {
                 self.refuse_connect(id, version, CloseReason::Refused(code), Some(code));
             }
@@ -157,6 +157,7 @@ impl Shard {
     /// Who the client says it is; the server chooses a Client Identifier for one that has none [MQTT-3.1.3-6].
     fn credentials(&mut self, id: ConnId, connect: &Connect<'_>) -> Option<Credentials> {
         Some(Credentials {
+            connection: id,
             client_id: self.client_id(id, connect)?,
             user_name: connect.user_name.map(|name| name.as_str().into()),
             password: connect.password.map(Into::into),
@@ -200,7 +201,8 @@ impl Shard {
             return;
         };
         match decision {
-            Decision::Allow => self.admit(id, &connect, None),
+            Decision::Allow => self.admit(id, &connect, None, None),
+            Decision::AllowAs(user_name) => self.admit(id, &connect, Some(user_name), None),
             Decision::Refuse(code) => {
                 self.refuse_connect(id, connect.version, CloseReason::Refused(code), Some(code));
             }
@@ -240,15 +242,21 @@ impl Shard {
     }
 
     /// The client is accepted: its session is found or made, and CONNACK goes out once that is safe.
-    pub(super) fn admit(&mut self, id: ConnId, connect: &Connect<'_>, proven: Option<Proven>) {
+    pub(super) fn admit(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        user_name: Option<Box<str>>,
+        proven: Option<Proven>,
+    ) {
         let Some(client_id) = self.client_id(id, connect) else {
             return;
         };
         let user_name = match &proven {
-            Some(proven) => proven.authentication.mechanism.user_name(),
-            None => connect.user_name.map(|name| name.as_str()),
+            Some(proven) => proven.authentication.mechanism.user_name().map(Into::into),
+            None => user_name.or_else(|| connect.user_name.map(|name| name.as_str().into())),
         };
-        let client = Arc::new(Client { client_id, user_name: user_name.map(Into::into) });
+        let client = Arc::new(Client { client_id, user_name });
         if let Some(will) = &connect.will
             && !self.may(&client, Access::Publish, will.topic.as_utf8())
         {

@@ -107,10 +107,12 @@ pub enum Question {
 }
 
 /// The answer to a [`Question`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Yes.
     Allow,
+    /// Yes, under this user name, whatever CONNECT says.
+    AllowAs(Box<str>),
     /// No, with the code for CONNACK.
     Refuse(ReasonCode),
 }

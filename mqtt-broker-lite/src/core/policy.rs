@@ -1,11 +1,13 @@
 //! Who may connect and who may do what: asked at every step, answered by whoever embeds the core.
 
-use super::Client;
+use super::{Client, ConnId};
 use mqtt_packet::ReasonCode;
 
 /// What a client says about itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// The connection, for who knows more about it: a certificate, an address.
+    pub connection: ConnId,
     /// The Client Identifier, the assigned one where it gave none.
     pub client_id: Box<str>,
     /// The user name.
@@ -17,6 +19,7 @@ pub struct Credentials {
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials")
+            .field("connection", &self.connection)
             .field("client_id", &self.client_id)
             .field("user_name", &self.user_name)
             .finish_non_exhaustive()

@@ -1,18 +1,27 @@
 //! The broker among sockets, clocks and threads: a thread with a poller for each shard.
 
-#![allow(clippy::disallowed_methods)] // This is the shell.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // This is the shell.
 
+mod ask;
+mod carrier;
 mod inside;
 mod listener;
 mod socket;
+mod stream;
 mod worker;
 
-use crate::core::{AllowAll, Policy, Settings, Shard, ShardId};
+use crate::core::{Access, AllowAll, Client, Credentials, Policy, Settings, Shard, ShardId, Verdict};
+pub use ask::{Applicant, Authenticator, Task};
+use ask::{Gate, Nobody, OnExecutor};
+#[cfg(feature = "tls")]
+pub use carrier::tls::{ClientCertificates, TlsFiles};
 pub use inside::Subscription;
+pub use listener::Listen;
 use listener::{Address, Listener};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use thiserror::Error;
@@ -29,6 +38,14 @@ pub enum StartError {
         url: String,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// The certificates of a listener are not what they should be.
+    #[error("{url}: {what}")]
+    Certificates {
+        /// The listener.
+        url: String,
+        /// What is wrong.
+        what: String,
     },
     /// A listener could not be opened.
     #[error("cannot listen on {url}: {source}")]
@@ -59,16 +76,18 @@ type PolicyMaker = Box<dyn Fn() -> Box<dyn Policy>>;
 
 /// How a broker is to be.
 pub struct Builder {
-    urls: Vec<String>,
+    listens: Vec<Listen>,
     settings: Settings,
     policy: Option<PolicyMaker>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl Builder {
-    /// Listens on this address, `mqtt://host:port`; port 0 takes a free one. May be said several times.
+    /// Listens on this address, `mqtt://host:port` or another that [`Listen::on`] knows; port 0 takes a free one. May be
+    /// said several times.
     #[must_use]
-    pub fn listen(mut self, url: impl Into<String>) -> Self {
-        self.urls.push(url.into());
+    pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
+        self.listens.push(listen.into());
         self
     }
 
@@ -93,23 +112,39 @@ impl Builder {
         self
     }
 
+    /// Who answers where the policy says [`Verdict::Ask`](crate::core::Verdict::Ask); without a policy, who decides about
+    /// every client. Each question is a future for `spawn`: `|task| drop(tokio::spawn(task))`, with a handle of the
+    /// runtime, or whatever runs futures.
+    #[must_use]
+    pub fn authenticator<A: Authenticator>(
+        mut self,
+        authenticator: A,
+        spawn: impl Fn(Task) + Send + Sync + 'static,
+    ) -> Self {
+        self.gate = Some(Arc::new(OnExecutor { authenticator: Arc::new(authenticator), spawn }));
+        self
+    }
+
     /// Opens the listeners and starts the threads.
     ///
     /// # Errors
     /// Why there is no broker. Nothing is left open then.
     pub fn start(mut self) -> Result<Broker, StartError> {
-        if self.urls.is_empty() {
-            self.urls.push("mqtt://127.0.0.1:1883".to_owned());
+        if self.listens.is_empty() {
+            self.listens.push(Listen::on("mqtt://127.0.0.1:1883"));
         }
         let mut listeners = Vec::new();
-        for url in &self.urls {
-            let address = Address::parse(url)?;
-            if self.policy.is_none() && !address.is_loopback() {
-                return Err(StartError::OpenToAll { url: url.clone() });
+        for listen in &self.listens {
+            let address = Address::parse(&listen.url)?;
+            if self.policy.is_none() && self.gate.is_none() && !address.is_local() {
+                return Err(StartError::OpenToAll { url: listen.url.clone() });
             }
-            listeners.push(Listener::open(&address, url)?);
+            listeners.push(Listener::open(address, listen, self.settings.max_connect_size)?);
         }
-        let addresses = listeners.iter().map(Listener::address).collect();
+        let addresses = listeners.iter().filter_map(Listener::address).collect();
+        let urls = listeners.iter().map(|listener| listener.url().to_owned()).collect();
+        #[cfg(feature = "tls")]
+        let certificates = listeners.iter().filter_map(|listener| listener.certificates.clone()).collect();
         self.settings.seed = worker::entropy();
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
@@ -122,6 +157,9 @@ impl Builder {
         }
         let mut broker = Broker {
             addresses,
+            urls,
+            #[cfg(feature = "tls")]
+            certificates,
             mailboxes: mailboxes.clone(),
             threads: Vec::new(),
             observers: AtomicU64::new(0),
@@ -139,16 +177,21 @@ impl Builder {
         let settings = Settings { shard, ..self.settings.clone() };
         let policy = match &self.policy {
             Some(make) => make(),
+            None if self.gate.is_some() => Box::new(AskAll),
             None => Box::new(AllowAll),
         };
         let shard = Shard::new(settings.clone(), policy);
-        Ok(Worker::new(shard, settings, listeners)?)
+        let gate = self.gate.clone().unwrap_or_else(|| Arc::new(Nobody));
+        Ok(Worker::new(shard, settings, listeners, gate)?)
     }
 }
 
 /// A running broker. Dropping it stops it as [`shutdown`](Self::shutdown) does.
 pub struct Broker {
     addresses: Vec<SocketAddr>,
+    urls: Vec<String>,
+    #[cfg(feature = "tls")]
+    certificates: Vec<Arc<listener::Certificates>>,
     mailboxes: Vec<Mailbox>,
     threads: Vec<JoinHandle<()>>,
     /// How many subscriptions inside the process there were.
@@ -160,13 +203,14 @@ impl Broker {
     #[must_use]
     pub fn builder() -> Builder {
         Builder {
-            urls: Vec::new(),
+            listens: Vec::new(),
             settings: Settings { sys_interval: SYS_INTERVAL, ..Settings::default() },
             policy: None,
+            gate: None,
         }
     }
 
-    /// Where it listens, with the real ports, in the order of the listeners.
+    /// Where it listens on TCP, with the real ports, in the order of the listeners.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -180,7 +224,20 @@ impl Broker {
 
     /// All of them.
     pub fn urls(&self) -> impl Iterator<Item = String> {
-        self.addresses.iter().map(|address| format!("mqtt://{address}"))
+        self.urls.iter().cloned()
+    }
+
+    /// Reads the certificates again. Connections that are open keep what they have.
+    ///
+    /// # Errors
+    /// Which file is not what it should be. Then everything stays as it was.
+    #[cfg(feature = "tls")]
+    pub fn reload_certificates(&self) -> Result<(), String> {
+        let loaded: Result<Vec<_>, _> = self.certificates.iter().map(|one| one.load()).collect();
+        for (certificates, config) in self.certificates.iter().zip(loaded?) {
+            certificates.swap(config);
+        }
+        Ok(())
     }
 
     /// Stops: no new connections, DISCONNECT to those who understand it, everything sent that can be. Waits for that.
@@ -203,5 +260,22 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Everybody is asked who he is, and may do everything then.
+struct AskAll;
+
+impl Policy for AskAll {
+    fn authenticate(&mut self, _: &Credentials) -> Verdict {
+        Verdict::Ask
+    }
+
+    fn authorize(&mut self, _: &Client, _: Access, _: &str) -> bool {
+        true
+    }
+
+    fn restricts(&self, _: Access) -> bool {
+        false
     }
 }

@@ -1,20 +1,25 @@
 //! One connection: bytes in, cut into frames where they were read; bytes out, gathered into one write.
 
+use super::carrier::Carrier;
 use crate::core::{ConnId, Input, Now, Shard, ShardId, Wire, home};
-use mio::net::TcpStream;
 use mqtt_packet::{Connect, DecodeError, FixedHeader, Frame};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::SocketAddr;
 
 /// How many pieces go into one write.
 const PIECES: usize = 64;
+
+/// How much may stand in one WebSocket frame beside the largest packet.
+const PACKED: usize = 64 << 10;
 
 /// How large a buffer may stay with a connection that has nothing in it.
 const KEPT: usize = 4096;
 
 pub(super) struct Socket {
     pub(super) id: ConnId,
-    pub(super) stream: TcpStream,
+    pub(super) carrier: Carrier,
+    pub(super) origin: Origin,
     /// The front of a packet whose end did not come yet.
     partial: Vec<u8>,
     out: VecDeque<Wire>,
@@ -33,6 +38,17 @@ pub(super) struct Socket {
     pub(super) home: Option<ShardId>,
     /// Whether its first packet came: until then the limit is lower.
     has_spoken: bool,
+    /// Whether the carrier has said that nothing more comes.
+    has_taken_leave: bool,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// The listener, counted from 0.
+    pub(super) listener: u16,
+    /// The address that a proxy named.
+    pub(super) proxied: Option<Box<SocketAddr>>,
 }
 
 /// Which way a socket goes.
@@ -46,7 +62,7 @@ pub(super) enum Phase {
 }
 
 /// What came of reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Progress {
     /// There may be more.
     More,
@@ -54,6 +70,8 @@ pub(super) enum Progress {
     Drained,
     /// The connection is gone.
     Gone,
+    /// The carrier is broken: it may have something to say about that, nothing more comes of it.
+    Broken,
 }
 
 /// What is taken here: the largest packets, and whose connections.
@@ -67,10 +85,11 @@ pub(super) struct Limits {
 }
 
 impl Socket {
-    pub(super) fn new(id: ConnId, stream: TcpStream) -> Self {
+    pub(super) fn new(id: ConnId, carrier: Carrier, origin: Origin) -> Self {
         Self {
             id,
-            stream,
+            carrier,
+            origin,
             partial: Vec::new(),
             out: VecDeque::new(),
             written: 0,
@@ -81,6 +100,15 @@ impl Socket {
             phase: Phase::Open,
             home: None,
             has_spoken: false,
+            has_taken_leave: false,
+        }
+    }
+
+    /// Where its client is.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.origin.proxied {
+            Some(address) => Some(**address),
+            None => self.carrier.stream().peer(),
         }
     }
 
@@ -92,11 +120,20 @@ impl Socket {
         now: Now,
         limits: Limits,
     ) -> (Progress, usize) {
-        let read = match self.stream.read(buffer) {
+        let result = match self.phase {
+            // What comes now is not looked at.
+            Phase::Lingering => self.carrier.stream_mut().read(buffer),
+            Phase::Open | Phase::Flushing => self.carrier.read(buffer),
+        };
+        let read = match result {
             Ok(0) => return (Progress::Gone, 0),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return (Progress::Drained, 0),
             Err(error) if error.kind() == ErrorKind::Interrupted => return (Progress::More, 0),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                tracing::debug!(peer = ?self.address(), %error, "the carrier is broken");
+                return (Progress::Broken, 0);
+            }
             Err(_) => return (Progress::Gone, 0),
         };
         if self.phase == Phase::Open {
@@ -104,7 +141,7 @@ impl Socket {
             self.take(bytes, shard, now, limits);
         }
         // A short read has emptied the socket, unless its end is in sight.
-        let is_empty = read < buffer.len() && !self.is_ending;
+        let is_empty = read < buffer.len() && !self.is_ending && self.carrier.is_plain();
         (if is_empty { Progress::Drained } else { Progress::More }, read)
     }
 
@@ -143,6 +180,7 @@ impl Socket {
                 Ok(Some((frame, behind))) => {
                     if !std::mem::replace(&mut self.has_spoken, true) {
                         self.home = elsewhere(frame, limits);
+                        self.carrier.allow((limits.later as usize).saturating_add(PACKED));
                         if self.home.is_some() {
                             return bytes.len().saturating_sub(rest.len());
                         }
@@ -163,13 +201,21 @@ impl Socket {
         self.out.push_back(wire);
     }
 
+    /// Whether there is something for the socket to take.
     pub(super) fn has_output(&self) -> bool {
-        !self.out.is_empty()
+        !self.out.is_empty() || self.carrier.has_pending()
+    }
+
+    /// Forgets what was to be sent.
+    pub(super) fn forget_output(&mut self) {
+        self.out.clear();
+        self.written = 0;
     }
 
     /// Writes as much as the socket takes; returns how much that was. Empty wires are given back.
     pub(super) fn flush(&mut self, used: &mut Vec<Wire>) -> io::Result<usize> {
         let mut total = 0_usize;
+        self.carrier.push()?;
         while !self.out.is_empty() {
             match self.write() {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -181,6 +227,13 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.phase == Phase::Flushing
+            && self.out.is_empty()
+            && !std::mem::replace(&mut self.has_taken_leave, true)
+        {
+            self.carrier.say_goodbye();
+            self.carrier.push()?;
         }
         Ok(total)
     }
@@ -197,8 +250,7 @@ impl Socket {
             skip = 0;
         }
         match pieces.get(..count) {
-            Some([one]) => self.stream.write(one),
-            Some(pieces) => self.stream.write_vectored(pieces),
+            Some(pieces) => self.carrier.write(pieces),
             None => Ok(0),
         }
     }

@@ -1,18 +1,19 @@
 //! The loop of one shard: wait, read everything that is ready, let the core work, write everything once, again.
 
+use super::ask::{Answer, Applicant, Gate};
+use super::carrier::Carrier;
 use super::listener::Listener;
-use super::socket::{Limits, Phase, Progress, Socket};
+use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{
-    CloseReason, ConnId, Envelope, Input, Message, Now, ObserverId, Output, Settings, Shard, ShardId,
+    CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId, Output, Question, Settings,
+    Shard, ShardId, Token as QuestionToken,
 };
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
@@ -41,7 +42,9 @@ pub(super) enum Letter {
     Observe(ObserverId, String, SyncSender<Arc<Message>>),
     Unobserve(ObserverId),
     /// A connection whose session is at home here, and what it sent so far.
-    Adopt(TcpStream, Vec<u8>),
+    Adopt(Carrier, Origin, Vec<u8>),
+    /// A question was answered.
+    Answer(QuestionToken, Decision),
 }
 
 /// The way to a worker from other threads.
@@ -67,6 +70,8 @@ pub(super) struct Worker {
     limits: Limits,
     poll: Poll,
     letters: Receiver<Letter>,
+    /// Who answers what takes time.
+    gate: Arc<dyn Gate>,
     is_called: Arc<AtomicBool>,
     own: ShardId,
     observers: HashMap<ObserverId, SyncSender<Arc<Message>>>,
@@ -93,11 +98,12 @@ impl Worker {
         shard: Shard,
         settings: Settings,
         mut listeners: Vec<Listener>,
+        gate: Arc<dyn Gate>,
     ) -> io::Result<(Self, Mailbox)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (index, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(index), Interest::READABLE)?;
+            poll.registry().register(listener, Token(index), Interest::READABLE)?;
         }
         let (sender, letters) = channel();
         let is_called = Arc::new(AtomicBool::new(false));
@@ -111,6 +117,7 @@ impl Worker {
             },
             poll,
             letters,
+            gate,
             is_called: Arc::clone(&is_called),
             own: settings.shard,
             observers: HashMap::new(),
@@ -221,7 +228,8 @@ impl Worker {
                     self.observers.remove(&id);
                     self.shard.handle(now, Input::Unobserve(id));
                 }
-                Letter::Adopt(stream, sent) => self.adopt(stream, &sent, now),
+                Letter::Adopt(carrier, origin, sent) => self.adopt(carrier, origin, &sent, now),
+                Letter::Answer(token, decision) => self.shard.handle(now, Input::Answer(token, decision)),
             }
         }
         self.accept(now);
@@ -282,8 +290,11 @@ impl Worker {
             let Some(listener) = self.listeners.get(index) else {
                 return false;
             };
-            match listener.socket.accept() {
-                Ok((stream, _)) => drop(self.open(stream, now)),
+            match listener.accept() {
+                Ok(carrier) => {
+                    let listener = u16::try_from(index).unwrap_or(u16::MAX);
+                    self.open(carrier, Origin { listener, proxied: None }, now);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -297,14 +308,18 @@ impl Worker {
     }
 
     /// A connection comes from the shard that accepted it.
-    fn adopt(&mut self, stream: TcpStream, sent: &[u8], now: Now) {
+    fn adopt(&mut self, carrier: Carrier, origin: Origin, sent: &[u8], now: Now) {
         if self.is_stopping {
             return;
         }
-        if let Some(index) = self.open(stream, now)
+        if let Some(index) = self.open(carrier, origin, now)
             && let Some(socket) = self.sockets.get_mut(index)
         {
             socket.take(sent, &mut self.shard, now, self.limits);
+            // A carrier may hold more that was read.
+            if !std::mem::replace(&mut socket.is_listed, true) {
+                self.to_read.push_back(index);
+            }
         }
     }
 
@@ -315,26 +330,24 @@ impl Worker {
         };
         self.shard.handle(now, Input::Closed(socket.id));
         let sent = socket.take_unread();
-        if self.poll.registry().deregister(&mut socket.stream).is_ok()
+        if self.poll.registry().deregister(socket.carrier.stream_mut()).is_ok()
             && let Some(shard) = self.shards.get(usize::from(home.0))
         {
-            shard.send(Letter::Adopt(socket.stream, sent));
+            shard.send(Letter::Adopt(socket.carrier, socket.origin, sent));
         }
     }
 
-    fn open(&mut self, mut stream: TcpStream, now: Now) -> Option<usize> {
-        // Without this a small packet may wait for an acknowledgement of the network.
-        let _ = stream.set_nodelay(true);
+    fn open(&mut self, mut carrier: Carrier, origin: Origin, now: Now) -> Option<usize> {
         let entry = self.sockets.vacant_entry();
         let index = entry.key();
         let token = Token(index.saturating_add(FIRST_SOCKET));
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut stream, token, interest).is_err() {
+        if self.poll.registry().register(carrier.stream_mut(), token, interest).is_err() {
             return None;
         }
         self.last_id = self.last_id.wrapping_add(1);
         let id = ConnId(self.last_id << 32 | index as u64);
-        entry.insert(Socket::new(id, stream));
+        entry.insert(Socket::new(id, carrier, origin));
         let bits = u128::from(entropy()) << 64 | u128::from(entropy());
         self.shard.handle(now, Input::Opened(id, bits.to_be_bytes()));
         Some(index)
@@ -355,18 +368,21 @@ impl Worker {
             let read;
             (progress, read) = socket.read(&mut self.buffer, &mut self.shard, now, self.limits);
             total = total.saturating_add(read);
-            if progress != Progress::More {
+            if !matches!(progress, Progress::More) {
                 break;
             }
         }
-        socket.is_listed = progress == Progress::More;
+        socket.is_listed = matches!(progress, Progress::More);
         if let Some(home) = socket.home {
             self.hand_over(index, home, now);
             return total;
         }
+        // The carrier may have to answer.
+        let has_pending = socket.carrier.has_pending();
         match progress {
             Progress::More => self.to_read.push_back(index),
             Progress::Drained => {}
+            Progress::Broken => self.give_up(index, now),
             Progress::Gone => {
                 let (id, phase) = (socket.id, socket.phase);
                 if phase == Phase::Open {
@@ -374,6 +390,9 @@ impl Worker {
                 }
                 self.remove(index);
             }
+        }
+        if has_pending {
+            self.list_for_writing(index);
         }
         total
     }
@@ -419,8 +438,18 @@ impl Worker {
             Output::WakeAt(at) => self.wake_at = Some(at),
             // Nothing is kept, so everything is as safe as it will ever be.
             Output::Write(cause, ..) => self.shard.handle(now, Input::Synced(cause)),
-            // The policies of this shell answer at once.
-            Output::Ask(..) => {}
+            Output::Ask(token, Question::Authenticate(credentials)) => {
+                let socket = self.sockets.get(index(credentials.connection));
+                let applicant = Applicant {
+                    listener: socket.map_or(0, |socket| socket.origin.listener),
+                    address: socket.and_then(Socket::address),
+                    common_name: socket.and_then(|socket| socket.carrier.common_name()),
+                    credentials,
+                };
+                if let Some(mailbox) = self.shards.get(usize::from(self.own.0)) {
+                    self.gate.ask(applicant, Answer::new(token, mailbox.clone()));
+                }
+            }
         }
     }
 
@@ -441,7 +470,7 @@ impl Worker {
         let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) else {
             return;
         };
-        let peer = socket.stream.peer_addr().ok();
+        let peer = socket.address();
         match reason.statement() {
             Some(statement) => tracing::warn!(?peer, statement, %reason, "closed"),
             None => tracing::debug!(?peer, %reason, "closed"),
@@ -449,6 +478,21 @@ impl Worker {
         socket.phase = Phase::Flushing;
         socket.is_paused = false;
         self.closing.push_back((now.mono.saturating_add(LINGER), index, id));
+        self.list_for_writing(index);
+    }
+
+    /// The carrier is broken: what it has to say about that is said, then it is closed.
+    fn give_up(&mut self, index: usize, now: Now) {
+        let Some(socket) = self.sockets.get_mut(index) else {
+            return;
+        };
+        let id = socket.id;
+        let was_open = std::mem::replace(&mut socket.phase, Phase::Flushing) == Phase::Open;
+        socket.forget_output();
+        if was_open {
+            self.shard.handle(now, Input::Closed(id));
+            self.closing.push_back((now.mono.saturating_add(LINGER), index, id));
+        }
         self.list_for_writing(index);
     }
 
@@ -467,7 +511,7 @@ impl Worker {
             (Ok(_), Phase::Flushing) if !socket.has_output() => {
                 socket.phase = Phase::Lingering;
                 // At the end the system delivers the last bytes; nobody waits for the other side to have read them.
-                if socket.stream.shutdown(Shutdown::Write).is_err() || self.is_stopping {
+                if socket.carrier.stream().end().is_err() || self.is_stopping {
                     self.remove(index);
                 }
             }
@@ -484,7 +528,7 @@ impl Worker {
     fn remove(&mut self, index: usize) {
         if let Some(mut socket) = self.sockets.try_remove(index) {
             // It is closed in any case.
-            let _ = self.poll.registry().deregister(&mut socket.stream);
+            let _ = self.poll.registry().deregister(socket.carrier.stream_mut());
         }
     }
 }

@@ -101,7 +101,7 @@ fn a_slow_answer_parks_the_connection_in_order() {
         let Question::Authenticate(credentials) = &world.questions[0].2;
         assert_eq!(credentials.password.as_deref(), Some(&b"x"[..]));
         assert!(!format!("{credentials:?}").contains("password"), "a secret in a log");
-        world.answer(decision);
+        world.answer(decision.clone());
         if decision == Decision::Allow {
             world.expect(client, &["CONNACK 0x00 Success", "PINGRESP"]);
             world.expect(watcher, &["PUBLISH \"t\" qos 0 \"first\""]);
