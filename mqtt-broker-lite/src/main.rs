@@ -4,30 +4,35 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use mqtt_broker_lite::Broker;
+use mqtt_broker_lite::{Broker, SyncMode};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// An MQTT broker for MQTT 3.1, 3.1.1 and 5.0.
 ///
-/// Everything is kept in memory: sessions and retained messages are gone when it stops.
+/// Sessions, their messages and retained messages are kept in the data directory, and nothing is acknowledged before it
+/// is safe there.
 #[derive(Parser)]
 #[command(name = "mqtt-broker-lite", version)]
 struct Options {
     /// Listen here; may be given several times [default: mqtt://127.0.0.1:1883]
     #[arg(long, value_name = "URL")]
     listen: Vec<String>,
-    /// Keep everything in memory, which is all that this version can do
-    #[arg(long, conflicts_with = "data_dir")]
+    /// Keep everything in memory: it is gone when the broker stops
+    #[arg(long, conflicts_with_all = ["data_dir", "sync"])]
     in_memory: bool,
-    /// Keep sessions and retained messages in this directory (not possible yet)
-    #[arg(long, value_name = "DIR", hide = true)]
-    data_dir: Option<PathBuf>,
+    /// Keep sessions and messages in this directory
+    #[arg(long, value_name = "DIR", default_value = "./mqtt-broker-lite-data")]
+    data_dir: PathBuf,
+    /// When to make safe what is written: always (before it is acknowledged), every so many milliseconds (100ms), or off
+    #[arg(long, value_name = "WHEN", default_value = "always", value_parser = sync_mode)]
+    sync: SyncMode,
     /// How many threads share the work
     #[arg(long, value_name = "N", default_value = "1")]
     workers: NonZeroU16,
@@ -56,12 +61,6 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<ExitCode, String> {
-    if let Some(directory) = options.data_dir {
-        return Err(format!(
-            "--data-dir {}: this version keeps everything in memory and cannot write there",
-            directory.display()
-        ));
-    }
     let filter =
         EnvFilter::try_new(&options.log).map_err(|error| format!("--log {}: {error}", options.log))?;
     tracing_subscriber::fmt()
@@ -72,6 +71,15 @@ fn run(options: Options) -> Result<ExitCode, String> {
     // Before the listeners are open, so that no signal finds nobody.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("no signals: {error}"))?;
     let mut builder = Broker::builder().workers(options.workers);
+    if !options.in_memory {
+        // What is kept is nobody else's to read.
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        say_mode(options.sync);
+        builder = builder.data(options.data_dir, options.sync).on_fault(|fault| {
+            eprintln!("mqtt-broker-lite: {fault}; nothing was acknowledged that is not safe");
+            std::process::exit(1);
+        });
+    }
     for url in options.listen {
         builder = builder.listen(url);
     }
@@ -89,4 +97,29 @@ fn run(options: Options) -> Result<ExitCode, String> {
     let _ = signals.forever().next();
     broker.shutdown();
     Ok(ExitCode::SUCCESS)
+}
+
+fn sync_mode(text: &str) -> Result<SyncMode, String> {
+    match text {
+        "always" => Ok(SyncMode::Always),
+        "off" => Ok(SyncMode::Off),
+        text => text
+            .strip_suffix("ms")
+            .and_then(|number| number.parse().ok())
+            .filter(|&every| every > 0)
+            .map(|every| SyncMode::Interval(Duration::from_millis(every)))
+            .ok_or_else(|| "always, off, or milliseconds such as 100ms".to_owned()),
+    }
+}
+
+/// What may be lost is said before it is.
+fn say_mode(sync: SyncMode) {
+    match sync {
+        SyncMode::Always => {}
+        SyncMode::Interval(every) => tracing::warn!(
+            "a power cut takes what was acknowledged in the last {} ms (--sync)",
+            every.as_millis()
+        ),
+        SyncMode::Off => tracing::warn!("a power cut takes what the system has not written yet (--sync off)"),
+    }
 }

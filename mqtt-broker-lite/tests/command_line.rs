@@ -17,6 +17,7 @@ fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mqtt-broker-lite"))
         .args(arguments)
         .stdin(Stdio::null())
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .output()
         .unwrap()
 }
@@ -39,11 +40,13 @@ fn what_it_cannot_do_is_one_line_and_a_code() {
     fails(&["--listen", "https://127.0.0.1:1883"], 1, "mqtt://");
     fails(&["--listen", "mqtt://127.0.0.1:99999"], 1, "no such host or port");
     fails(&["--listen", "mqtt://0.0.0.0:0"], 1, "reachable from other machines");
-    fails(&["--data-dir", "/tmp"], 1, "keeps everything in memory");
+    fails(&["--data-dir", "/usr"], 1, "/usr: /usr is not empty");
+    fails(&["--data-dir", "a", "--in-memory"], 2, "--in-memory");
+    fails(&["--sync", "sometimes"], 2, "always, off, or milliseconds");
     fails(&["--log", "no=such=filter"], 1, "--log");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("mqtt://{}", taken.local_addr().unwrap());
-    fails(&["--listen", &url], 1, &url);
+    fails(&["--listen", &url, "--in-memory"], 1, &url);
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn help_and_version_are_answers() {
 fn it_says_where_it_listens_and_stops_when_told() {
     for signal in ["-TERM", "-INT"] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-broker-lite"))
-            .args(["--listen", "mqtt://127.0.0.1:0"])
+            .args(["--in-memory", "--listen", "mqtt://127.0.0.1:0"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -139,6 +139,11 @@ impl Journal {
         }
     }
 
+    /// Numbers up to this one were given to messages.
+    pub(super) fn count_message(&mut self, last: u64) {
+        self.last_message = self.last_message.max(last);
+    }
+
     /// A message and a reference to it that were stored before a restart.
     pub(super) fn restore(&mut self, number: MessageNumber) {
         let count = self.references.entry(number).or_default();

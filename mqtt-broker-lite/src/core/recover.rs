@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 impl Shard {
     /// Rebuilds what was stored, from the changes that are left of it: sessions before what belongs to them, messages
-    /// before what refers to them, queues before what is in flight.
+    /// before what refers to them, queues before what is in flight. May be called with one piece after the other;
+    /// a message is in the same piece as what refers to it.
     ///
     /// Sessions that were connected count as lost at this moment; time that passed since the others were left counts.
     pub fn restore(&mut self, now: Now, stored: impl IntoIterator<Item = Change>) {
@@ -22,6 +23,13 @@ impl Shard {
             self.restore_one(change, &mut messages);
         }
         self.end_turn();
+    }
+
+    /// Numbers up to this one were given to sessions and messages, by whichever shard: with another count of shards,
+    /// what one has numbered may be at home at another.
+    pub fn restore_numbers(&mut self, last: u64) {
+        self.last_session = self.last_session.max(last);
+        self.journal.count_message(last);
     }
 
     fn restore_one(&mut self, change: Change, messages: &mut BTreeMap<MessageNumber, Arc<Message>>) {

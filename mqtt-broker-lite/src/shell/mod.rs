@@ -4,6 +4,7 @@
 
 mod ask;
 mod carrier;
+mod disk;
 mod inside;
 mod listener;
 mod socket;
@@ -11,19 +12,25 @@ mod stream;
 mod worker;
 
 use crate::core::{Access, AllowAll, Client, Credentials, Policy, Settings, Shard, ShardId, Verdict};
+#[cfg(feature = "persistence")]
+use crate::store::Fjall;
+use crate::store::{Store, StoreError, SyncMode};
 pub use ask::{Applicant, Authenticator, Task};
 use ask::{Gate, Nobody, OnExecutor};
 #[cfg(feature = "tls")]
 pub use carrier::tls::{ClientCertificates, TlsFiles};
+use disk::{Committer, OnFault};
 pub use inside::Subscription;
 pub use listener::Listen;
 use listener::{Address, Listener};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
+use std::time::Instant;
 use thiserror::Error;
 use worker::{Letter, Mailbox, Worker};
 
@@ -63,6 +70,14 @@ pub enum StartError {
         /// What was asked for.
         url: String,
     },
+    /// The data directory cannot be used.
+    #[error("{}: {source}", .directory.display())]
+    Store {
+        /// Which.
+        directory: PathBuf,
+        /// Why not.
+        source: StoreError,
+    },
     /// The system refused a poller or a thread.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -80,6 +95,9 @@ pub struct Builder {
     settings: Settings,
     policy: Option<PolicyMaker>,
     gate: Option<Arc<dyn Gate>>,
+    data: Option<PathBuf>,
+    sync: SyncMode,
+    on_fault: Option<OnFault>,
 }
 
 impl Builder {
@@ -125,6 +143,24 @@ impl Builder {
         self
     }
 
+    /// Keeps sessions, their messages and retained messages in this directory, and makes everything safe as this mode
+    /// says. Without a directory everything is in memory.
+    #[cfg(feature = "persistence")]
+    #[must_use]
+    pub fn data(mut self, directory: impl Into<PathBuf>, sync: SyncMode) -> Self {
+        self.data = Some(directory.into());
+        self.sync = sync;
+        self
+    }
+
+    /// What to do when the store fails. From then on nothing is acknowledged that would have to be safe, and all
+    /// connections are closed; without this, an error is logged.
+    #[must_use]
+    pub fn on_fault(mut self, act: impl FnOnce(&StoreError) + Send + 'static) -> Self {
+        self.on_fault = Some(Box::new(act));
+        self
+    }
+
     /// Opens the listeners and starts the threads.
     ///
     /// # Errors
@@ -133,25 +169,35 @@ impl Builder {
         if self.listens.is_empty() {
             self.listens.push(Listen::on("mqtt://127.0.0.1:1883"));
         }
-        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
         for listen in &self.listens {
             let address = Address::parse(&listen.url)?;
             if self.policy.is_none() && self.gate.is_none() && !address.is_local() {
                 return Err(StartError::OpenToAll { url: listen.url.clone() });
             }
+            addresses.push(address);
+        }
+        self.settings.seed = worker::entropy();
+        let clock = Instant::now();
+        // Nobody connects before everything is back that was stored.
+        let (shards, store) = self.restore(clock)?;
+        let mut listeners = Vec::new();
+        for (address, listen) in addresses.into_iter().zip(&self.listens) {
             listeners.push(Listener::open(address, listen, self.settings.max_connect_size)?);
         }
         let addresses = listeners.iter().filter_map(Listener::address).collect();
         let urls = listeners.iter().map(|listener| listener.url().to_owned()).collect();
         #[cfg(feature = "tls")]
         let certificates = listeners.iter().filter_map(|listener| listener.certificates.clone()).collect();
-        self.settings.seed = worker::entropy();
+        let gate = self.gate.clone().unwrap_or_else(|| Arc::new(Nobody));
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
-        for shard in 0..self.settings.shards.max(1) {
+        for (number, (shard, wake_at)) in (0..).zip(shards) {
             // The first accepts for all; a connection moves on when its CONNECT says whose it is.
             let listeners = std::mem::take(&mut listeners);
-            let (worker, mailbox) = self.worker(ShardId(shard), listeners)?;
+            let settings = Settings { shard: ShardId(number), ..self.settings.clone() };
+            let (mut worker, mailbox) = Worker::new(shard, settings, listeners, Arc::clone(&gate))?;
+            worker.begin(clock, wake_at);
             workers.push(worker);
             mailboxes.push(mailbox);
         }
@@ -162,10 +208,17 @@ impl Builder {
             certificates,
             mailboxes: mailboxes.clone(),
             threads: Vec::new(),
+            committer: None,
             observers: AtomicU64::new(0),
         };
+        if let Some(store) = store {
+            let on_fault = self.on_fault.unwrap_or_else(|| Box::new(|fault| tracing::error!("{fault}")));
+            broker.committer = Some(Committer::start(store, self.sync, mailboxes.clone(), on_fault)?);
+        }
+        let disk = broker.committer.as_ref().map(|committer| committer.disk.clone());
         for (shard, mut worker) in workers.into_iter().enumerate() {
             worker.shards.clone_from(&mailboxes);
+            worker.disk.clone_from(&disk);
             let thread = std::thread::Builder::new().name(format!("mqtt-shard-{shard}"));
             // If this fails, dropping the broker stops those that run.
             broker.threads.push(thread.spawn(move || worker.run())?);
@@ -173,18 +226,48 @@ impl Builder {
         Ok(broker)
     }
 
-    fn worker(&self, shard: ShardId, listeners: Vec<Listener>) -> Result<(Worker, Mailbox), StartError> {
-        let settings = Settings { shard, ..self.settings.clone() };
-        let policy = match &self.policy {
+    /// The shards, each with the time when it wants to be woken, and the store from which they are.
+    fn restore(&self, clock: Instant) -> Result<Restored, StartError> {
+        let mut store = self.open_store()?;
+        let settings = Settings { durable: store.is_some(), ..self.settings.clone() };
+        let policy = || match &self.policy {
             Some(make) => make(),
             None if self.gate.is_some() => Box::new(AskAll),
             None => Box::new(AllowAll),
         };
-        let shard = Shard::new(settings.clone(), policy);
-        let gate = self.gate.clone().unwrap_or_else(|| Arc::new(Nobody));
-        Ok(Worker::new(shard, settings, listeners, gate)?)
+        let shards = (0..settings.shards).map(ShardId);
+        let mut shards: Vec<_> =
+            shards.map(|shard| Shard::new(Settings { shard, ..settings.clone() }, policy())).collect();
+        let wake_at = match &mut store {
+            Some(store) => {
+                disk::recover(&mut shards, &mut **store, worker::now(clock)).map_err(|source| {
+                    StartError::Store { directory: self.data.clone().unwrap_or_default(), source }
+                })?
+            }
+            None => vec![None; shards.len()],
+        };
+        Ok((shards.into_iter().zip(wake_at).collect(), store))
+    }
+
+    #[cfg(feature = "persistence")]
+    fn open_store(&self) -> Result<Option<Box<dyn Store>>, StartError> {
+        let Some(directory) = &self.data else {
+            return Ok(None);
+        };
+        let store = Fjall::open(directory, self.sync)
+            .map_err(|source| StartError::Store { directory: directory.clone(), source })?;
+        Ok(Some(Box::new(store)))
+    }
+
+    #[cfg(not(feature = "persistence"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // As where there is one.
+    fn open_store(&self) -> Result<Option<Box<dyn Store>>, StartError> {
+        Ok(None)
     }
 }
+
+/// Shards, each with the time when it wants to be woken, and the store that they are from.
+type Restored = (Vec<(Shard, Option<u64>)>, Option<Box<dyn Store>>);
 
 /// A running broker. Dropping it stops it as [`shutdown`](Self::shutdown) does.
 pub struct Broker {
@@ -194,6 +277,8 @@ pub struct Broker {
     certificates: Vec<Arc<listener::Certificates>>,
     mailboxes: Vec<Mailbox>,
     threads: Vec<JoinHandle<()>>,
+    /// Makes safe what the shards write, if there is a store.
+    committer: Option<Committer>,
     /// How many subscriptions inside the process there were.
     observers: AtomicU64,
 }
@@ -207,6 +292,9 @@ impl Broker {
             settings: Settings { sys_interval: SYS_INTERVAL, ..Settings::default() },
             policy: None,
             gate: None,
+            data: None,
+            sync: SyncMode::Always,
+            on_fault: None,
         }
     }
 
@@ -253,6 +341,9 @@ impl Broker {
             if thread.join().is_err() {
                 tracing::error!("a shard panicked");
             }
+        }
+        if let Some(committer) = self.committer.take() {
+            committer.close();
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use super::ask::{Answer, Applicant, Gate};
 use super::carrier::Carrier;
+use super::disk::Disk;
 use super::listener::Listener;
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{
-    CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId, Output, Question, Settings,
-    Shard, ShardId, Token as QuestionToken,
+    Cause, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId, Output, Question,
+    Settings, Shard, ShardId, Token as QuestionToken,
 };
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -38,6 +39,8 @@ pub(super) enum Letter {
     ShutDown,
     /// Another shard says something.
     Link(ShardId, Envelope),
+    /// These causes are safe.
+    Synced(Vec<Cause>),
     Publish(Arc<Message>),
     Observe(ObserverId, String, SyncSender<Arc<Message>>),
     Unobserve(ObserverId),
@@ -77,6 +80,8 @@ pub(super) struct Worker {
     observers: HashMap<ObserverId, SyncSender<Arc<Message>>>,
     /// The mailboxes of all shards, this one's included.
     pub(super) shards: Vec<Mailbox>,
+    /// The way to the store, if there is one.
+    pub(super) disk: Option<Disk>,
     listeners: Vec<Listener>,
     /// Listeners that may have more connections.
     to_accept: Vec<usize>,
@@ -122,6 +127,7 @@ impl Worker {
             own: settings.shard,
             observers: HashMap::new(),
             shards: Vec::new(),
+            disk: None,
             listeners,
             to_accept: Vec::new(),
             accept_after: 0,
@@ -137,6 +143,12 @@ impl Worker {
         };
         let mailbox = Mailbox { letters: sender, waker, is_called };
         Ok((worker, mailbox))
+    }
+
+    /// Goes on where the shard was restored: by this clock, and to be woken then.
+    pub(super) fn begin(&mut self, clock: Instant, wake_at: Option<u64>) {
+        self.start = clock;
+        self.wake_at = wake_at;
     }
 
     /// Works until it is told to stop.
@@ -160,8 +172,7 @@ impl Worker {
     }
 
     fn now(&self) -> Now {
-        let since = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Now { mono: since(self.start.elapsed()), wall: SystemTime::UNIX_EPOCH.elapsed().map_or(0, since) }
+        now(self.start)
     }
 
     /// How long nothing needs to be done unless something happens.
@@ -218,6 +229,11 @@ impl Worker {
         while let Ok(letter) = self.letters.try_recv() {
             match letter {
                 Letter::ShutDown => self.shut_down(now),
+                Letter::Synced(causes) => {
+                    for cause in causes {
+                        self.shard.handle(now, Input::Synced(cause));
+                    }
+                }
                 Letter::Link(from, envelope) => self.shard.handle(now, Input::Link(from, envelope)),
                 Letter::Publish(message) => self.shard.handle(now, Input::Publish(message)),
                 Letter::Observe(id, filter, sender) => {
@@ -436,8 +452,11 @@ impl Worker {
                 }
             }
             Output::WakeAt(at) => self.wake_at = Some(at),
-            // Nothing is kept, so everything is as safe as it will ever be.
-            Output::Write(cause, ..) => self.shard.handle(now, Input::Synced(cause)),
+            Output::Write(cause, part, changes) => match &self.disk {
+                Some(disk) => disk.write(self.own, cause, part, changes),
+                // Nothing is kept, so everything is as safe as it will ever be.
+                None => self.shard.handle(now, Input::Synced(cause)),
+            },
             Output::Ask(token, Question::Authenticate(credentials)) => {
                 let socket = self.sockets.get(index(credentials.connection));
                 let applicant = Applicant {
@@ -536,6 +555,12 @@ impl Worker {
 /// Where a connection's socket is.
 fn index(id: ConnId) -> usize {
     (id.0 & 0xFFFF_FFFF) as usize
+}
+
+/// The time, by a clock that was started then.
+pub(super) fn now(start: Instant) -> Now {
+    let since = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Now { mono: since(start.elapsed()), wall: SystemTime::UNIX_EPOCH.elapsed().map_or(0, since) }
 }
 
 /// Something that nobody can foresee; not for secrets.

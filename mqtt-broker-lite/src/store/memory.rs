@@ -1,5 +1,6 @@
 //! A store in memory: forgets with the process, and is what the simulated disk is made of.
 
+use super::{Store, StoreError, Written};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId, home};
 use mqtt_packet::PacketId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,5 +115,35 @@ impl Memory {
             .chain(self.received.values())
             .chain(self.retained.values())
             .cloned()
+    }
+}
+
+impl Store for Memory {
+    fn commit(&mut self, batch: &[Written]) -> Result<(), StoreError> {
+        for change in batch.iter().flat_map(|written| &written.changes) {
+            self.apply(change.clone());
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn last_number(&self) -> Result<u64, StoreError> {
+        let sessions = self.sessions.keys().chain(self.groups.keys()).map(|number| number.0);
+        let numbers = sessions.chain(self.messages.keys().map(|number| number.0));
+        Ok(numbers.map(|number| number & 0xFFFF_FFFF_FFFF).max().unwrap_or(0))
+    }
+
+    fn restore(&self, shards: u16, give: &mut dyn FnMut(ShardId, Vec<Change>)) -> Result<(), StoreError> {
+        for shard in (0..shards).map(ShardId) {
+            give(shard, self.stored_at(shard, shards).collect());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 }

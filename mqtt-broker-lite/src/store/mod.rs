@@ -1,12 +1,104 @@
 //! Where what must survive is kept. The core writes changes under causes; the one committer of a store waits for all
 //! parts of a cause and keeps them together or not at all.
 
+#[cfg(feature = "persistence")]
+mod batch;
+#[cfg(feature = "persistence")]
+mod directory;
+#[cfg(feature = "persistence")]
+mod fjall;
 mod memory;
+#[cfg(feature = "persistence")]
+mod record;
 
+#[cfg(feature = "persistence")]
+pub use fjall::Fjall;
 pub use memory::Memory;
 
 use crate::core::{Cause, Change, Part, ShardId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+
+/// When what was written is on the disk for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Before it is acknowledged.
+    #[default]
+    Always,
+    /// Within this time: a power cut takes what was acknowledged in the last of it. The end of the process takes nothing.
+    Interval(Duration),
+    /// When the system likes.
+    Off,
+}
+
+/// What is wrong with a store.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Somebody else has it open.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// A newer version of this program wrote it.
+    #[error(
+        "the store has format {found}, and this version knows formats up to {known}: use a newer version"
+    )]
+    Newer {
+        /// The format there.
+        found: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// There is something else in the directory.
+    #[error("{} is not empty, and no data directory of this program", .0.display())]
+    Foreign(PathBuf),
+    /// What was stored is not there any more, or not as it was stored.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The system refused something.
+    #[error("the store failed: {0}")]
+    Io(#[from] io::Error),
+    /// The database below failed.
+    #[error("the store failed: {0}")]
+    Database(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A place for what must survive.
+pub trait Store: Send {
+    /// Makes all changes of a batch, in their order, or none. Afterwards they are as safe as the store is told to make
+    /// them.
+    ///
+    /// # Errors
+    /// It cannot, and nothing may be acknowledged any more: it is not known what of the batch is there.
+    fn commit(&mut self, batch: &[Written]) -> Result<(), StoreError>;
+
+    /// Makes everything safe that was committed.
+    ///
+    /// # Errors
+    /// It cannot, and it is not known what is safe.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// The highest number of a session, a group or a message, without the shard that gave it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn last_number(&self) -> Result<u64, StoreError>;
+
+    /// Gives back what is stored, to each of so many shards what is at home there, in the order in which
+    /// [`Shard::restore`](crate::core::Shard::restore) wants it, piece by piece.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn restore(&self, shards: u16, give: &mut dyn FnMut(ShardId, Vec<Change>)) -> Result<(), StoreError>;
+
+    /// Makes everything safe at the end.
+    ///
+    /// # Errors
+    /// It cannot, and it is not known what is safe.
+    fn close(&mut self) -> Result<(), StoreError>;
+}
 
 /// What a shard wrote under a cause.
 #[derive(Clone, Debug, PartialEq, Eq)]

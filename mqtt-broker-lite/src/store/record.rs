@@ -1,0 +1,410 @@
+//! How changes look on the disk: a kind, a key and a value for each, integers of keys in big-endian order so that the
+//! table's order is ours.
+
+use crate::core::{
+    Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, StoredWill, SubscriptionRecord,
+};
+use bytes::Bytes;
+use mqtt_packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What a key is about. The names are those of the tables on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    Meta,
+    Session,
+    Group,
+    Subscription,
+    Message,
+    Queue,
+    InFlight,
+    Received,
+    Retained,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Meta,
+        Self::Session,
+        Self::Group,
+        Self::Subscription,
+        Self::Message,
+        Self::Queue,
+        Self::InFlight,
+        Self::Received,
+        Self::Retained,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Session => "session",
+            Self::Group => "group",
+            Self::Subscription => "subscription",
+            Self::Message => "message",
+            Self::Queue => "queue",
+            Self::InFlight => "inflight",
+            Self::Received => "received",
+            Self::Retained => "retained",
+        }
+    }
+}
+
+/// A record that is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a record of {} cannot be read", .0.name())]
+pub struct Unreadable(pub(super) Kind);
+
+/// What a change does to its table.
+#[derive(Debug)]
+pub(super) enum Step {
+    Put(Kind, Vec<u8>, Vec<u8>),
+    /// Of a key that is written once and removed once.
+    Remove(Kind, Vec<u8>),
+    /// Everything of a session or group but the record itself, which is removed by its own step.
+    Forget(SessionNumber),
+}
+
+pub(super) fn step(change: &Change) -> Step {
+    match change {
+        Change::Session(number, record) => Step::Put(Kind::Session, key(*number), session(record)),
+        Change::SessionGone(number) | Change::GroupGone(number) => Step::Forget(*number),
+        Change::Group(number, name) => Step::Put(Kind::Group, key(*number), name.as_bytes().to_vec()),
+        Change::Subscription(number, filter, record) => {
+            Step::Put(Kind::Subscription, named(*number, filter), subscription(*record))
+        }
+        Change::SubscriptionGone(number, filter) => Step::Remove(Kind::Subscription, named(*number, filter)),
+        Change::Message(number, stored) => {
+            Step::Put(Kind::Message, number.0.to_be_bytes().to_vec(), message(stored))
+        }
+        Change::MessageGone(number) => Step::Remove(Kind::Message, number.0.to_be_bytes().to_vec()),
+        Change::Queued { session, sequence, message, qos, retain, subscription_ids } => {
+            let mut value = Writer(Vec::with_capacity(16));
+            value.0.extend(message.0.to_be_bytes());
+            value.0.push(*qos as u8 | u8::from(*retain) << 2);
+            for id in subscription_ids {
+                value.int(u64::from(*id));
+            }
+            Step::Put(Kind::Queue, pair(*session, *sequence), value.0)
+        }
+        Change::QueuedGone(session, sequence) => Step::Remove(Kind::Queue, pair(*session, *sequence)),
+        Change::InFlight { session, sequence, serial, received } => {
+            let mut value = Writer(Vec::with_capacity(8));
+            value.int(*sequence);
+            // Counted from 1, so 0 is free.
+            value.int(received.unwrap_or(0));
+            Step::Put(Kind::InFlight, pair(*session, *serial), value.0)
+        }
+        Change::InFlightGone(session, serial) => Step::Remove(Kind::InFlight, pair(*session, *serial)),
+        Change::Received(session, id) => Step::Put(Kind::Received, identified(*session, *id), Vec::new()),
+        Change::ReceivedGone(session, id) => Step::Remove(Kind::Received, identified(*session, *id)),
+        Change::Retained(stored) => Step::Put(Kind::Retained, stored.topic.to_vec(), message(stored)),
+        Change::RetainedGone(topic) => Step::Remove(Kind::Retained, topic.as_bytes().to_vec()),
+    }
+}
+
+/// The change that made a record.
+pub(super) fn change(kind: Kind, key: &[u8], value: &[u8]) -> Result<Change, Unreadable> {
+    let mut key = Reader(key);
+    let mut value = Reader(value);
+    let read = match kind {
+        Kind::Meta => None,
+        Kind::Session => read_session(&mut key, &mut value),
+        Kind::Group => read_group(&mut key, &mut value),
+        Kind::Subscription => read_subscription(&mut key, &mut value),
+        Kind::Message => key.fixed().and_then(|number| {
+            Some(Change::Message(MessageNumber(number), Arc::new(read_message(&mut value)?)))
+        }),
+        Kind::Queue => read_queued(&mut key, &mut value),
+        Kind::InFlight => read_in_flight(&mut key, &mut value),
+        Kind::Received => read_received(&mut key),
+        Kind::Retained => {
+            let topic = key.rest();
+            read_message(&mut value)
+                .filter(|message| message.topic == topic)
+                .map(|message| Change::Retained(Arc::new(message)))
+        }
+    };
+    read.filter(|_| key.0.is_empty() && value.0.is_empty()).ok_or(Unreadable(kind))
+}
+
+pub(super) fn key(number: SessionNumber) -> Vec<u8> {
+    number.0.to_be_bytes().to_vec()
+}
+
+pub(super) fn pair(session: SessionNumber, count: u64) -> Vec<u8> {
+    let mut key = key(session);
+    key.extend(count.to_be_bytes());
+    key
+}
+
+fn named(session: SessionNumber, name: &str) -> Vec<u8> {
+    let mut key = key(session);
+    key.extend(name.as_bytes());
+    key
+}
+
+fn identified(session: SessionNumber, id: PacketId) -> Vec<u8> {
+    let mut key = key(session);
+    key.extend(id.get().to_be_bytes());
+    key
+}
+
+fn session(record: &SessionRecord) -> Vec<u8> {
+    let mut value = Writer::default();
+    value.client(&record.client);
+    value.int(u64::from(record.expiry));
+    value.option(record.away_since);
+    if let Some(will) = &record.will {
+        value.option(will.expiry.map(u64::from));
+        value.int(u64::from(will.delay));
+        value.0.extend(message(&will.message));
+    }
+    value.0
+}
+
+fn read_session(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
+    let number = SessionNumber(key.fixed()?);
+    let client = Arc::new(value.client()?);
+    let expiry = value.int32()?;
+    let away_since = value.option()?;
+    let mut will = None;
+    if !value.0.is_empty() {
+        let expiry = match value.option()? {
+            Some(seconds) => Some(u32::try_from(seconds).ok()?),
+            None => None,
+        };
+        let delay = value.int32()?;
+        will = Some(StoredWill { message: Arc::new(read_message(value)?), expiry, delay });
+    }
+    Some(Change::Session(number, SessionRecord { client, expiry, away_since, will }))
+}
+
+fn read_group(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
+    let number = SessionNumber(key.fixed()?);
+    Some(Change::Group(number, std::str::from_utf8(value.rest()).ok()?.into()))
+}
+
+fn subscription(record: SubscriptionRecord) -> Vec<u8> {
+    let options = record.options;
+    let handling = match options.retain_handling {
+        RetainHandling::SendAtSubscribe => 0,
+        RetainHandling::SendIfNew => 1,
+        RetainHandling::DoNotSend => 2,
+    };
+    // As in SUBSCRIBE (5.0 section 3.8.3.1).
+    let bits = options.qos as u8
+        | u8::from(options.no_local) << 2
+        | u8::from(options.retain_as_published) << 3
+        | handling << 4;
+    let mut value = Writer(vec![bits]);
+    value.int(u64::from(record.id));
+    value.0
+}
+
+fn read_subscription(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
+    let number = SessionNumber(key.fixed()?);
+    let filter = std::str::from_utf8(key.rest()).ok()?.into();
+    let bits = value.byte()?;
+    let options = SubscribeOptions {
+        qos: qos(bits & 3)?,
+        no_local: bits & 4 != 0,
+        retain_as_published: bits & 8 != 0,
+        retain_handling: match bits >> 4 {
+            0 => RetainHandling::SendAtSubscribe,
+            1 => RetainHandling::SendIfNew,
+            2 => RetainHandling::DoNotSend,
+            _ => return None,
+        },
+    };
+    let id = value.int32()?;
+    Some(Change::Subscription(number, filter, SubscriptionRecord { options, id }))
+}
+
+fn message(message: &Message) -> Vec<u8> {
+    let mut value = Writer(Vec::with_capacity(message.size()));
+    value.0.push(message.qos as u8 | u8::from(message.retain) << 2);
+    value.option(message.expires);
+    value.client(&message.publisher);
+    value.bytes(&message.topic);
+    value.bytes(&message.properties);
+    value.0.extend(&message.payload[..]);
+    value.0
+}
+
+fn read_message(value: &mut Reader<'_>) -> Option<Message> {
+    let bits = value.byte()?;
+    let expires = value.option()?;
+    let publisher = Arc::new(value.client()?);
+    let topic = value.bytes()?;
+    let properties = value.bytes()?;
+    let payload = value.rest();
+    // One allocation for all parts.
+    let mut body =
+        Vec::with_capacity(topic.len().saturating_add(properties.len()).saturating_add(payload.len()));
+    for part in [topic, properties, payload] {
+        body.extend_from_slice(part);
+    }
+    let mut body = Bytes::from(body);
+    Some(Message {
+        topic: body.split_to(topic.len()),
+        properties: body.split_to(properties.len()),
+        payload: body,
+        qos: qos(bits & 3)?,
+        retain: match bits >> 2 {
+            0 => false,
+            1 => true,
+            _ => return None,
+        },
+        expires,
+        publisher,
+    })
+}
+
+fn read_queued(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
+    let session = SessionNumber(key.fixed()?);
+    let sequence = key.fixed()?;
+    let message = MessageNumber(value.fixed()?);
+    let bits = value.byte()?;
+    let mut ids = Vec::new();
+    while !value.0.is_empty() {
+        ids.push(value.int32()?);
+    }
+    let retain = match bits >> 2 {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
+    Some(Change::Queued {
+        session,
+        sequence,
+        message,
+        qos: qos(bits & 3)?,
+        retain,
+        subscription_ids: ids.into(),
+    })
+}
+
+fn read_in_flight(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
+    let session = SessionNumber(key.fixed()?);
+    let serial = key.fixed()?;
+    let sequence = value.int()?;
+    let received = Some(value.int()?).filter(|&order| order > 0);
+    Some(Change::InFlight { session, sequence, serial, received })
+}
+
+fn read_received(key: &mut Reader<'_>) -> Option<Change> {
+    let session = SessionNumber(key.fixed()?);
+    let (id, rest) = key.0.split_first_chunk::<2>()?;
+    key.0 = rest;
+    Some(Change::Received(session, PacketId::new(u16::from_be_bytes(*id))?))
+}
+
+fn qos(bits: u8) -> Option<QoS> {
+    match bits {
+        0 => Some(QoS::AtMostOnce),
+        1 => Some(QoS::AtLeastOnce),
+        2 => Some(QoS::ExactlyOnce),
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Seven bits a byte, the lowest first.
+    fn int(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7F) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    /// 0 for nothing.
+    fn option(&mut self, value: Option<u64>) {
+        match value {
+            Some(value) => self.int(value.saturating_add(1)),
+            None => self.int(0),
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.int(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn client(&mut self, client: &Client) {
+        self.bytes(client.client_id.as_bytes());
+        match &client.user_name {
+            Some(name) => {
+                self.option(Some(name.len() as u64));
+                self.0.extend_from_slice(name.as_bytes());
+            }
+            None => self.option(None),
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    fn fixed(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(u64::from_be_bytes(*number))
+    }
+
+    fn int(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7F);
+            value |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn int32(&mut self) -> Option<u32> {
+        u32::try_from(self.int()?).ok()
+    }
+
+    fn option(&mut self) -> Option<Option<u64>> {
+        Some(self.int()?.checked_sub(1))
+    }
+
+    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = self.int()?;
+        self.take(length)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    fn client(&mut self) -> Option<Client> {
+        let client_id = std::str::from_utf8(self.bytes()?).ok()?.into();
+        let user_name = match self.option()? {
+            Some(length) => Some(std::str::from_utf8(self.take(length)?).ok()?.into()),
+            None => None,
+        };
+        Some(Client { client_id, user_name })
+    }
+}
