@@ -1,24 +1,34 @@
-//! `bench-clients [FACTOR [WORD]]`: publishes, receipts and round trips per second, and processor time per message, of ours and
-//! of rumqttc, on a mosquitto that this program starts and on a server inside of it that does nothing but send.
+//! `bench-clients [FACTOR [WORD]]`: publishes, receipts and round trips, and processor time per message, of ours, of
+//! rumqttc and of Paho C, on a mosquitto that this program starts, on our broker, and on servers inside of it that do
+//! nothing but take or send.
 //!
 //! Each line is the median of five runs that take turns; a factor of 2 makes each run twice as long, and a
-//! word picks the lines that have it.
+//! word picks the lines that have it. Each Rust client runs in a task of a runtime of one thread, whose processor time
+//! is what counts; Paho C is a program of its own, and all of that counts.
+//!
+//! `bench-clients idle N [small]`: memory of N clients that do nothing.
 
 mod ours;
+mod paho;
 mod peer;
 mod server;
 
 use std::time::{Duration, Instant};
 
+use mqtt_broker_lite::Broker;
 use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 /// What a run found.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Found {
-    /// Messages per second, or microseconds of a round trip.
+    /// Messages, or round trips, per second.
     pub figure: f64,
-    /// Processor time of this process per message, in nanoseconds.
+    /// Processor time of the client per message, in nanoseconds.
     pub cpu: f64,
+    /// Of round trips, in microseconds.
+    pub p50: f64,
+    pub p99: f64,
 }
 
 pub const PAYLOAD: usize = 64;
@@ -29,46 +39,107 @@ pub async fn timed(n: usize, work: impl Future<Output = ()>) -> Found {
     let (start, cpu) = (Instant::now(), cpu_time());
     work.await;
     let (time, cpu) = (start.elapsed(), cpu_time() - cpu);
-    Found { figure: n as f64 / time.as_secs_f64(), cpu: cpu.as_nanos() as f64 / n as f64 }
+    Found { figure: n as f64 / time.as_secs_f64(), cpu: cpu.as_nanos() as f64 / n as f64, ..Found::default() }
+}
+
+/// How long round trips took.
+pub struct Trips {
+    times: Vec<Duration>,
+    started: Instant,
+}
+
+impl Trips {
+    pub fn new(n: usize) -> Self {
+        Self { times: Vec::with_capacity(n), started: Instant::now() }
+    }
+
+    pub fn start(&mut self) {
+        self.started = Instant::now();
+    }
+
+    pub fn end(&mut self) {
+        self.times.push(self.started.elapsed());
+    }
+
+    pub fn put(mut self, found: Found) -> Found {
+        self.times.sort_unstable();
+        let micros = |at: usize| self.times[at].as_nanos() as f64 / 1e3;
+        Found { p50: micros(self.times.len() / 2), p99: micros(self.times.len() / 100 * 99), ..found }
+    }
 }
 
 fn cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-fn median(mut runs: Vec<Found>) -> Found {
-    runs.sort_by(|a, b| a.figure.total_cmp(&b.figure));
-    let figure = runs[runs.len() / 2].figure;
-    runs.sort_by(|a, b| a.cpu.total_cmp(&b.cpu));
-    Found { figure, cpu: runs[runs.len() / 2].cpu }
+fn median(runs: &[Found]) -> Found {
+    let of = |what: fn(&Found) -> f64| {
+        let mut figures: Vec<f64> = runs.iter().map(what).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    };
+    Found { figure: of(|f| f.figure), cpu: of(|f| f.cpu), p50: of(|f| f.p50), p99: of(|f| f.p99) }
 }
 
 /// A runtime of its own for each run: nothing is left over.
-fn run<F: Future>(work: F) -> F::Output {
+fn run<F: Future<Output: Send> + Send + 'static>(work: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(work)
+    // As a task, not as the runtime's first future, which every wake-up costs a system call.
+    runtime.block_on(async { tokio::spawn(work).await.unwrap() })
 }
 
-fn compare(what: &str, mut ours: impl FnMut() -> Found, mut peer: impl FnMut() -> Found) {
-    if std::env::args().nth(2).is_some_and(|word| !what.contains(&word)) {
-        return;
+type Run<'r> = &'r mut dyn FnMut() -> Found;
+
+/// One line.
+struct Line<'m> {
+    what: String,
+    mosquitto: Option<&'m server::Mosquitto>,
+}
+
+impl Line<'_> {
+    fn compare(&self, ours: Run<'_>, peer: Run<'_>, paho: Run<'_>) {
+        if std::env::args().nth(2).is_some_and(|word| !self.what.contains(&word)) {
+            return;
+        }
+        let mut busy = Vec::new();
+        let mut all = [Vec::new(), Vec::new(), Vec::new()];
+        let mut peers: [Run<'_>; 3] = [ours, peer, paho];
+        for _ in 0..5 {
+            for (at, peer) in peers.iter_mut().enumerate() {
+                if at == 2 && !paho::is_there() {
+                    continue;
+                }
+                let (start, before) = (Instant::now(), self.mosquitto.map(server::Mosquitto::cpu_time));
+                all[at].push(peer());
+                if let (0, Some(mosquitto), Some(before)) = (at, self.mosquitto, before) {
+                    busy.push((mosquitto.cpu_time() - before).as_secs_f64() / start.elapsed().as_secs_f64());
+                }
+            }
+        }
+        let [a, b] = [&all[0], &all[1]].map(|runs| median(runs));
+        let c = if all[2].is_empty() { Found::default() } else { median(&all[2]) };
+        let row = |unit: &str, figure: fn(&Found) -> f64, is_better_when_less: bool| {
+            let (a, b, c) = (figure(&a), figure(&b), figure(&c));
+            let ratio = |other: f64| if is_better_when_less { other / a } else { a / other };
+            println!(
+                "{:<24} {unit:<6} {a:>10.0} {b:>10.0} {c:>10.0} {:>6.2} {:>6.2}",
+                self.what,
+                ratio(b),
+                ratio(c)
+            );
+        };
+        row("per s", |f| f.figure, false);
+        row("ns CPU", |f| f.cpu, true);
+        if a.p50 > 0.0 {
+            row("us p50", |f| f.p50, true);
+            row("us p99", |f| f.p99, true);
+        }
+        if !busy.is_empty() {
+            busy.sort_by(f64::total_cmp);
+            println!("{:<24} mosquitto's processor while ours ran: {:.0} %", "", busy[2] * 100.0);
+        }
     }
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        a.push(ours());
-        b.push(peer());
-    }
-    let (a, b) = (median(a), median(b));
-    println!(
-        "{what:<28} {:>12.0} {:>12.0} {:>6.2}   {:>9.0} {:>9.0} {:>6.2}",
-        a.figure,
-        b.figure,
-        a.figure / b.figure,
-        a.cpu,
-        b.cpu,
-        b.cpu / a.cpu
-    );
 }
 
 /// Memory of this process, in KiB.
@@ -78,56 +149,79 @@ fn resident() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+fn idle() {
+    let n: u32 = std::env::args().nth(2).map_or(1000, |text| text.parse().expect("a number"));
+    let mosquitto = server::Mosquitto::start();
+    let (port, is_small) = (mosquitto.port, std::env::args().nth(3).is_some());
+    run(async move {
+        let before = resident();
+        let clients = ours::idle(port, n, is_small).await;
+        let each = (resident() - before) / f64::from(n);
+        println!("{n} idle clients, small buffers: {is_small}: {each:.1} KiB each");
+        drop(clients);
+    });
+}
+
 fn main() {
     if std::env::args().nth(1).as_deref() == Some("idle") {
-        let n: u32 = std::env::args().nth(2).map_or(1000, |text| text.parse().expect("a number"));
-        let mosquitto = server::Mosquitto::start();
-        let is_small = std::env::args().nth(3).is_some();
-        {
-            run(async {
-                let before = resident();
-                let clients = ours::idle(mosquitto.port, n, is_small).await;
-                let each = (resident() - before) / f64::from(n);
-                println!("{n} idle clients, small buffers: {is_small}: {each:.1} KiB each");
-                drop(clients);
-            });
-        }
-        return;
+        return idle();
     }
     let factor: f64 = std::env::args().nth(1).map_or(1.0, |text| text.parse().expect("a number"));
     let n = |count: usize| (count as f64 * factor) as usize;
     println!("open files: {:?}", getrlimit(Resource::Nofile).current);
-    println!(
-        "{:<28} {:>12} {:>12} {:>6}   {:>9} {:>9} {:>6}",
-        "per second", "ours", "rumqttc", "ratio", "ns CPU", "ns CPU", "ratio"
-    );
+    println!("{:<31} {:>10} {:>10} {:>10} {:>13}", "", "ours", "rumqttc", "Paho C", "ours ahead");
     let mosquitto = server::Mosquitto::start();
-    let port = mosquitto.port;
-    for qos in [0, 1, 2] {
-        let n = n([200_000, 100_000, 50_000][usize::from(qos)]);
-        let ours = || run(ours::publish(port, qos, n));
-        compare(&format!("mosquitto publish QoS {qos}"), ours, || run(peer::publish(port, qos, n)));
+    let broker = Broker::builder().listen("mqtt://127.0.0.1:0").start().unwrap();
+    let broker_port = broker.urls().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    for (name, port) in [("mosquitto", mosquitto.port), ("our broker", broker_port)] {
+        let line = |what: String| Line {
+            what: format!("{name} {what}"),
+            mosquitto: (port == mosquitto.port).then_some(&mosquitto),
+        };
+        for qos in [0, 1, 2] {
+            let n = n([200_000, 100_000, 50_000][usize::from(qos)]);
+            line(format!("publish QoS {qos}")).compare(
+                &mut || run(ours::publish(port, qos, n)),
+                &mut || run(peer::publish(port, qos, n)),
+                &mut || paho::run(port, "publish", qos, n, false),
+            );
+        }
+        for qos in [0, 1] {
+            let n = n(100_000);
+            line(format!("receive QoS {qos}")).compare(
+                &mut || run(ours::receive(port, qos, n, true)),
+                &mut || run(peer::receive(port, qos, n, true)),
+                &mut || paho::run(port, "receive", qos, n, true),
+            );
+        }
+        for qos in [0, 1] {
+            // Paho C waits 40 ms for each at QoS 1: it has no option against Nagle's algorithm.
+            let n = n([10_000, 500][usize::from(qos)]);
+            line(format!("trips QoS {qos}")).compare(
+                &mut || run(ours::round_trips(port, qos, n)),
+                &mut || run(peer::round_trips(port, qos, n)),
+                &mut || paho::run(port, "trips", qos, n, false),
+            );
+        }
     }
-    for qos in [0, 1] {
-        let n = n(100_000);
-        let ours = || run(ours::receive(port, qos, n, true));
-        compare(&format!("mosquitto receive QoS {qos}"), ours, || run(peer::receive(port, qos, n, true)));
-    }
-    let trips = n(10_000);
-    let ours = || run(ours::round_trips(port, trips));
-    compare("mosquitto round trips", ours, || run(peer::round_trips(port, trips)));
     for qos in [0, 1] {
         let n = n(500_000);
-        let sink = server::Sink::start();
-        let ours = || run(ours::publish(sink.port, qos, n));
-        compare(&format!("sink publish QoS {qos}"), ours, || run(peer::publish(sink.port, qos, n)));
+        let port = server::Sink::start().port;
+        let line = Line { what: format!("sink publish QoS {qos}"), mosquitto: None };
+        line.compare(
+            &mut || run(ours::publish(port, qos, n)),
+            &mut || run(peer::publish(port, qos, n)),
+            &mut || paho::run(port, "publish", qos, n, false),
+        );
     }
     for qos in [0, 1] {
         let n = n(500_000);
-        let source = server::Source::start(qos, n);
-        let ours = || run(ours::receive(source.port, qos, n, false));
-        compare(&format!("source receive QoS {qos}"), ours, || {
-            run(peer::receive(source.port, qos, n, false))
-        });
+        let port = server::Source::start(qos, n).port;
+        let line = Line { what: format!("source receive QoS {qos}"), mosquitto: None };
+        line.compare(
+            &mut || run(ours::receive(port, qos, n, false)),
+            &mut || run(peer::receive(port, qos, n, false)),
+            &mut || paho::run(port, "receive", qos, n, false),
+        );
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mqtt_client_async::{Client, MemoryOptions, Options, Publish, QoS, Topic, Version};
 
-use crate::{Found, PAYLOAD, timed};
+use crate::{Found, PAYLOAD, Trips, timed};
 
 fn qos_of(qos: u8) -> QoS {
     QoS::from_bits(qos).unwrap()
@@ -50,18 +50,22 @@ pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found 
     found
 }
 
-pub async fn round_trips(port: u16, n: usize) -> Found {
+pub async fn round_trips(port: u16, qos: u8, n: usize) -> Found {
     let client = connect(port, "ours").await;
-    let mut stream = client.subscribe("bench/trip").await.unwrap();
+    let mut stream = client.subscribe(("bench/trip", qos_of(qos))).await.unwrap();
     let topic = Topic::from_static("bench/trip");
     let payload = Bytes::from(vec![7; PAYLOAD]);
-    timed(n, async {
+    let mut trips = Trips::new(n);
+    let found = timed(n, async {
         for _ in 0..n {
-            drop(client.publish(Publish::new(&topic, payload.clone())).await.unwrap());
+            trips.start();
+            drop(client.publish(Publish::new(&topic, payload.clone()).qos(qos_of(qos))).await.unwrap());
             stream.recv().await.unwrap();
+            trips.end();
         }
     })
-    .await
+    .await;
+    trips.put(found)
 }
 
 /// So many clients that do nothing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 
-use crate::{Found, IN_FLIGHT, PAYLOAD, timed};
+use crate::{Found, IN_FLIGHT, PAYLOAD, Trips, timed};
 
 fn qos_of(qos: u8) -> QoS {
     rumqttc::qos(qos).unwrap()
@@ -14,6 +14,10 @@ async fn connect(port: u16) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new("rumqttc", "127.0.0.1", port);
     options.set_inflight(IN_FLIGHT).set_keep_alive(Duration::from_secs(60));
     let (client, mut events) = AsyncClient::new(options, 1000);
+    let mut network = rumqttc::NetworkOptions::new();
+    // Its default lets the system hold small packets back for 40 ms.
+    network.set_tcp_nodelay(true);
+    events.set_network_options(network);
     while !matches!(events.poll().await.unwrap(), Event::Incoming(Packet::ConnAck(_))) {}
     (client, events)
 }
@@ -59,16 +63,20 @@ pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found 
     found
 }
 
-pub async fn round_trips(port: u16, n: usize) -> Found {
+pub async fn round_trips(port: u16, qos: u8, n: usize) -> Found {
     let (client, mut events) = connect(port).await;
-    client.subscribe("bench/trip", QoS::AtMostOnce).await.unwrap();
+    client.subscribe("bench/trip", qos_of(qos)).await.unwrap();
     while !matches!(events.poll().await.unwrap(), Event::Incoming(Packet::SubAck(_))) {}
     let payload = bytes::Bytes::from(vec![7; PAYLOAD]);
-    timed(n, async {
+    let mut trips = Trips::new(n);
+    let found = timed(n, async {
         for _ in 0..n {
-            client.publish_bytes("bench/trip", QoS::AtMostOnce, false, payload.clone()).await.unwrap();
+            trips.start();
+            client.publish_bytes("bench/trip", qos_of(qos), false, payload.clone()).await.unwrap();
             while !matches!(events.poll().await.unwrap(), Event::Incoming(Packet::Publish(_))) {}
+            trips.end();
         }
     })
-    .await
+    .await;
+    trips.put(found)
 }

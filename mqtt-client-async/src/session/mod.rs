@@ -4,6 +4,7 @@
 //! messages are taken from the queue only as the engine takes them. Acknowledgements and pings are the engine's and go
 //! first.
 
+mod pace;
 mod requests;
 mod trace;
 
@@ -109,6 +110,7 @@ pub(crate) struct Session<'b> {
     resume_at: usize,
     /// When the attempt to connect is over.
     connect_deadline: Option<Instant>,
+    pace: pace::Pace,
 }
 
 impl<'b> Session<'b> {
@@ -137,6 +139,7 @@ impl<'b> Session<'b> {
             write_timeout: options.write_timeout,
             resume_at: usize::MAX,
             connect_deadline: None,
+            pace: pace::Pace::new(now(), !options.low_latency),
         }
     }
 
@@ -307,7 +310,8 @@ impl<'b> Session<'b> {
         now: Instant,
     ) -> Result<bool, ConnectionError> {
         let mut progress = self.handle_pieces(now)?;
-        if !self.engine.can_receive() || self.desk.is_over {
+        let pauses = self.closing.is_none() && self.pace.pause(now).is_some();
+        if !self.engine.can_receive() || self.desk.is_over || pauses {
             return Ok(progress);
         }
         let mut buffer = ReadBuf::new(self.framer.spare());
@@ -318,6 +322,7 @@ impl<'b> Session<'b> {
                     return Err(ConnectionError::ClosedByServer);
                 }
                 self.framer.filled(n);
+                self.pace.read(now, n, self.desk.in_flight());
                 self.engine.heard(self.clock.show(now));
                 self.handle_pieces(now)?;
                 progress = true;
@@ -367,6 +372,7 @@ impl<'b> Session<'b> {
         }
         let stalled = self.stalled_since.and_then(|since| since.checked_add(self.write_timeout));
         deadline = earlier(earlier(deadline, stalled), self.connect_deadline);
+        deadline = earlier(deadline, self.pace.pause(now));
         if let Some(Closing::Drain { deadline: end }) = self.closing {
             deadline = earlier(deadline, Some(end));
         }

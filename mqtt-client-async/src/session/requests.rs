@@ -136,6 +136,9 @@ impl Session<'_> {
             bytes = bytes.saturating_add(len);
         }
         self.shared.dequeued(messages, bytes);
+        if messages > 0 {
+            self.pace.published();
+        }
         messages > 0
     }
 
