@@ -239,13 +239,22 @@ fn a_file_that_is_cut_anywhere_keeps_a_prefix_of_the_changes() {
         last += at.unwrap_or_else(|| panic!("{len} bytes: {state:?}"));
     }
     assert_eq!(last, states.len() - 1);
-    // Damage in front of whole changes is reported, and the file stays as it is.
-    for at in [8, 20, 24, 36] {
+    // Damage in front of a whole batch is reported, wherever it is, and the file stays as it is: a number, a length that
+    // points past the end, a checksum, a record.
+    let last_batch = whole.len() - (16 + 8 + "two".len());
+    for (at, bit) in (8..last_batch).flat_map(|at| [(at, 1), (at, 0x80)]) {
         let mut damaged = whole.clone();
-        damaged[at] ^= 1;
+        damaged[at] ^= bit;
         std::fs::write(&path, &damaged).unwrap();
         assert_eq!(records(&path).unwrap_err().kind(), std::io::ErrorKind::InvalidData, "{at}");
         assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+    // A last batch of which any part was not written is one that was never promised.
+    for at in last_batch + 3..whole.len() {
+        let mut torn = whole.clone();
+        torn[last_batch..=at].fill(0);
+        std::fs::write(&path, &torn).unwrap();
+        assert_eq!(records(&path).unwrap(), states[states.len() - 2], "{at}");
     }
     // A file of somebody else is not touched.
     std::fs::write(&path, b"something else").unwrap();
