@@ -81,6 +81,21 @@ fn at_qos_2_a_message_is_released_and_unacknowledged_until_pubcomp() {
     }
 }
 
+/// PUBREC said that the message arrived; a server that answers the repeated PUBREL with "unknown" has finished with it.
+#[test]
+fn a_message_of_which_nothing_is_known_after_its_release_has_arrived() {
+    let mut peer = Peer::lasting(Version::V5);
+    let ticket = peer.publish(b"2", QoS::ExactlyOnce);
+    peer.transmitted();
+    peer.receives("50 02 0001");
+    peer.sends("62 02 0001");
+    peer.resume("");
+    peer.sends("62 02 0001");
+    peer.receives("70 03 0001 92");
+    assert_eq!(peer.outcomes(), [(ticket, OK)]);
+    assert!(peer.engine.is_idle());
+}
+
 // [MQTT-4.4.0-2 @5.0]
 #[test]
 fn a_refused_message_is_over() {
