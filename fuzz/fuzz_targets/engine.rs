@@ -158,7 +158,7 @@ impl World<'_> {
                 self.receive(&bytes, piece);
             }
             Op::Acknowledged { kind, id, code } => {
-                let first = kind % 4 << 4 | if kind % 4 == 2 { 0x42 } else { 0x40 };
+                let first = [0x40, 0x50, 0x62, 0x70][usize::from(kind) % 4];
                 match self.version {
                     Version::V5 if code != 0 => self.receive(&[first, 3, 0, id % 8, code], 9),
                     _ => self.receive(&[first, 2, 0, id % 8], 9),
