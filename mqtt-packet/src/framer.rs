@@ -51,6 +51,7 @@ pub struct Framer<'b> {
     start: usize,
     end: usize,
     /// How much of a payload in chunks is still to come.
+    #[cfg(feature = "streaming")]
     payload_left: u32,
     version: Version,
     max_packet_len: u32,
@@ -60,7 +61,16 @@ pub struct Framer<'b> {
 impl<'b> Framer<'b> {
     /// A framer over `buffer`, which should hold any packet but a large PUBLISH: 128 bytes do for a small device.
     pub const fn new(buffer: &'b mut [u8], version: Version) -> Self {
-        Self { buffer, start: 0, end: 0, payload_left: 0, version, max_packet_len: u32::MAX, strict: false }
+        Self {
+            buffer,
+            start: 0,
+            end: 0,
+            #[cfg(feature = "streaming")]
+            payload_left: 0,
+            version,
+            max_packet_len: u32::MAX,
+            strict: false,
+        }
     }
 
     /// Refuses packets above `len` bytes, fixed header included, with [`DecodeError::PacketTooLarge`].
@@ -112,7 +122,7 @@ impl<'b> Framer<'b> {
     fn wanted(&self) -> usize {
         let have = self.unread().len();
         let whole = match FixedHeader::decode(self.unread()) {
-            _ if self.payload_left > 0 => self.payload_left as usize,
+            _ if self.payload_left() > 0 => self.payload_left() as usize,
             Ok(Some(header)) => header.packet_len() as usize,
             // Two bytes make the shortest packet; a longer length comes byte by byte.
             _ => have.wrapping_add(1).max(2),
@@ -129,17 +139,32 @@ impl<'b> Framer<'b> {
     pub const fn reset(&mut self) {
         self.start = 0;
         self.end = 0;
-        self.payload_left = 0;
+        self.set_payload_left(0);
+    }
+
+    const fn payload_left(&self) -> u32 {
+        #[cfg(feature = "streaming")]
+        return self.payload_left;
+        #[cfg(not(feature = "streaming"))]
+        return 0;
+    }
+
+    const fn set_payload_left(&mut self, len: u32) {
+        #[cfg(feature = "streaming")]
+        {
+            self.payload_left = len;
+        }
+        let _ = len;
     }
 
     /// Whether a packet was begun and is not whole yet, or a payload has more to come.
     pub const fn is_inside_packet(&self) -> bool {
-        self.start < self.end || self.payload_left > 0
+        self.start < self.end || self.payload_left() > 0
     }
 
     /// Which packet [`next`](Self::next) is going to give, or a part of; `None` before its first byte is there.
     pub fn peek(&self) -> Option<PacketType> {
-        if STREAMS && self.payload_left > 0 {
+        if self.payload_left() > 0 {
             return Some(PacketType::Publish);
         }
         PacketType::from_number(self.unread().first()? >> 4)
@@ -150,15 +175,12 @@ impl<'b> Framer<'b> {
     /// # Errors
     /// What comes next is not a packet, or one that is refused for its size. The stream cannot be read any further.
     pub fn ready(&mut self) -> Result<bool, DecodeError> {
-        if STREAMS && self.payload_left > 0 {
+        if self.payload_left() > 0 {
             return Ok(self.start < self.end);
         }
-        let Some(header) = FixedHeader::decode(self.unread())? else {
+        let Some(header) = self.header()? else {
             return self.not_yet();
         };
-        if header.packet_len() > self.max_packet_len {
-            return Err(DecodeError::PacketTooLarge);
-        }
         if header.packet_len() as usize <= self.buffer.len() {
             return Ok(self.unread().len() >= header.packet_len() as usize);
         }
@@ -179,22 +201,31 @@ impl<'b> Framer<'b> {
     /// The next piece; `None` where nothing is [`ready`](Self::ready).
     #[allow(clippy::should_implement_trait)] // It lends from itself, which an iterator cannot.
     pub fn next(&mut self) -> Option<Piece<'_>> {
-        if !matches!(self.ready(), Ok(true)) {
-            return None;
+        if self.payload_left() > 0 {
+            return self.next_chunk();
         }
-        if STREAMS && self.payload_left > 0 {
-            let len = self.unread().len().min(self.payload_left as usize);
-            let start = self.take(len);
-            self.payload_left = self.payload_left.wrapping_sub(len as u32);
-            let last = self.payload_left == 0;
-            return Some(Piece::Chunk { bytes: self.buffer.get(start..self.start)?, last });
+        let header = self.header().ok()??;
+        if header.packet_len() as usize > self.buffer.len() {
+            return self.next_head(header);
         }
-        let header = FixedHeader::decode(self.unread()).ok()??;
-        if header.packet_len() as usize <= self.buffer.len() {
-            let start = self.take(header.packet_len() as usize);
-            let (frame, _) = Frame::split(self.buffer.get(start..self.start)?).ok()??;
-            return Some(Piece::Packet(if self.strict { frame.strict() } else { frame }));
-        }
+        let packet = self.buffer.get(self.start..self.end)?.get(..header.packet_len() as usize)?;
+        self.start = self.start.wrapping_add(packet.len());
+        let body = packet.get(usize::from(header.header_len)..)?;
+        Some(Piece::Packet(Frame::new(header, body, self.strict)))
+    }
+
+    /// The next bytes of a payload.
+    fn next_chunk(&mut self) -> Option<Piece<'_>> {
+        let len = self.unread().len().min(self.payload_left() as usize);
+        let left = self.payload_left().wrapping_sub(len as u32);
+        let start = self.take(len);
+        self.set_payload_left(left);
+        let bytes = self.buffer.get(start..self.start).filter(|bytes| !bytes.is_empty())?;
+        Some(Piece::Chunk { bytes, last: left == 0 })
+    }
+
+    /// The front of a PUBLISH that is larger than the buffer.
+    fn next_head(&mut self, header: FixedHeader) -> Option<Piece<'_>> {
         if !STREAMS {
             return None;
         }
@@ -202,8 +233,20 @@ impl<'b> Framer<'b> {
         let start = self.take(head_len.wrapping_add(usize::from(header.header_len)));
         let body = self.buffer.get(start..self.start)?.get(usize::from(header.header_len)..)?;
         let head = Publish::decode_head_with(header, body, self.version, self.strict).ok()??;
-        self.payload_left = head.payload_len;
+        #[cfg(feature = "streaming")]
+        {
+            self.payload_left = head.payload_len;
+        }
         Some(Piece::PublishStart(head))
+    }
+
+    /// The header of the packet that comes next, of one that is not too long.
+    fn header(&self) -> Result<Option<FixedHeader>, DecodeError> {
+        let header = FixedHeader::decode(self.unread())?;
+        if header.is_some_and(|header| header.packet_len() > self.max_packet_len) {
+            return Err(DecodeError::PacketTooLarge);
+        }
+        Ok(header)
     }
 
     /// Takes `len` unread bytes; returns where they start.
@@ -266,7 +309,7 @@ impl fmt::Debug for Framer<'_> {
             .field("version", &self.version)
             .field("capacity", &self.capacity())
             .field("unread", &self.unread().len())
-            .field("payload_left", &self.payload_left)
+            .field("payload_left", &self.payload_left())
             .finish_non_exhaustive()
     }
 }

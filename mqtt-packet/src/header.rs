@@ -168,6 +168,13 @@ impl<'a> Frame<'a> {
         }))
     }
 
+    /// The frame of a header and as many bytes behind it as that says.
+    #[inline]
+    pub(crate) const fn new(header: FixedHeader, body: &'a [u8], strict: bool) -> Self {
+        let FixedHeader { packet_type, flags, header_len, overlong, .. } = header;
+        Self { first: (packet_type as u8) << 4 | flags, header_len, overlong, strict, body }
+    }
+
     /// The same frame, decoded strictly: strings with control characters or Unicode non-characters, which the
     /// standard leaves to the receiver, are refused (3.1.1 section 1.5.3, 5.0 section 1.5.4).
     #[must_use]
@@ -225,15 +232,7 @@ impl<'a> Frame<'a> {
     /// Checks type and flags, and opens the body.
     #[inline(always)]
     pub(crate) fn open(&self, expected: PacketType, version: Version) -> Result<Reader<'a>, DecodeError> {
-        if self.first != expected.first_byte() {
-            if self.first >> 4 != expected as u8 {
-                return Err(DecodeError::UnexpectedPacket);
-            }
-            // The flags of a PUBLISH mean something; 3.1 prescribes none, so nothing is checked there.
-            if version as u8 != Version::V3_1 as u8 && expected as u8 != PacketType::Publish as u8 {
-                return Err(DecodeError::ReservedFlags);
-            }
-        }
+        check_first(self.first, expected, version)?;
         self.open_body(version)
     }
 
@@ -255,6 +254,23 @@ impl fmt::Debug for Frame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {} bytes", self.packet_type(), self.len())
     }
+}
+
+/// Whether a packet that begins like this is of the expected type, with the flags of that type.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+const fn check_first(first: u8, expected: PacketType, version: Version) -> Result<(), DecodeError> {
+    if first == expected.first_byte() {
+        return Ok(());
+    }
+    if first >> 4 != expected as u8 {
+        return Err(DecodeError::UnexpectedPacket);
+    }
+    // The flags of a PUBLISH mean something; 3.1 prescribes none, so nothing is checked there.
+    if version as u8 == Version::V3_1 as u8 || expected as u8 == PacketType::Publish as u8 {
+        return Ok(());
+    }
+    Err(DecodeError::ReservedFlags)
 }
 
 /// What a header must be for its version: one that is built in, and in 5.0 with a Remaining Length as short as it can

@@ -95,7 +95,8 @@ impl<'s> Writer<'s> {
         Self { rest: room }
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         // Always enough: the room was asked for by the same lengths.
         if let Some((room, rest)) = core::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {

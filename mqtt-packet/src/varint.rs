@@ -37,7 +37,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
         shift = u32::wrapping_add(shift, 7);
         len = len.wrapping_add(1);
         if byte < 0x80 {
-            return Ok(Some(VarInt { value, len, overlong: byte == 0 }));
+            return Ok(Some(VarInt { value, len, overlong: byte == 0 && len > 1 }));
         }
     }
     if len == 4 { Err(DecodeError::RemainingLength) } else { Ok(None) }

@@ -55,6 +55,7 @@ fn reserved_option_bits_are_not_passed_on() {
 
 /// Authentication Data is as secret as a password, and was shown.
 #[test]
+#[cfg(feature = "v5")]
 fn authentication_data_is_not_shown() {
     let block = b"\x15\0\x05PLAIN\x16\0\x07hunter2\x26\0\x01k\0\x01v";
     let properties = Properties::from_block(block, PropertyPlace::of(PacketType::Auth)).unwrap();

@@ -1,6 +1,7 @@
 //! The properties of 5.0 (section 2.2.2): a block of bytes, validated once when it is decoded or written, and
 //! iterated without an error after.
 
+mod blocks;
 mod debug;
 mod read;
 #[cfg(feature = "serde")]
@@ -10,6 +11,7 @@ mod write;
 
 use crate::reader::Reader;
 use crate::{DecodeError, PacketType, TopicName, Utf8Str};
+use blocks::Blocks;
 use core::fmt;
 pub use table::{Property, PropertyId};
 pub use write::PropertyWriter;
@@ -36,7 +38,7 @@ impl PropertyPlace {
     /// One bit for each property that may stand here more than once. In a PUBLISH there may be several Subscription
     /// Identifiers, one for each subscription that matched.
     #[inline(always)]
-    const fn repeatable(self) -> u64 {
+    const fn repeatable(self) -> u32 {
         if self.0 == Self::of(PacketType::Publish).0 {
             PropertyId::REPEATABLE
         } else {
@@ -46,7 +48,7 @@ impl PropertyPlace {
 
     /// One bit for each property that may stand here.
     #[inline]
-    pub(crate) const fn allowed(self) -> u64 {
+    pub(crate) const fn allowed(self) -> u32 {
         table::allowed(self.0)
     }
 }
@@ -57,61 +59,56 @@ impl PropertyPlace {
 /// a property section is only a length and a sequence, so two valid blocks make a valid one unless a property that
 /// may stand once stands in both ([`followed_by`](Self::followed_by)).
 #[derive(Clone, Copy, Default)]
-pub struct Properties<'a> {
-    head: &'a [u8],
-    tail: &'a [u8],
-    /// One bit for each property in the blocks: most questions are answered without reading them.
-    present: u64,
-}
+pub struct Properties<'a>(Blocks<'a>);
 
 impl<'a> Properties<'a> {
     /// No property.
-    pub const EMPTY: Properties<'static> = Properties { head: &[], tail: &[], present: 0 };
+    pub const EMPTY: Properties<'static> = Properties(Blocks::new(&[], &[], 0));
 
     /// Whether there is no property.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.present == 0
+        self.0.present() == 0
     }
 
     /// The length of the blocks in bytes, without the Property Length in front of them.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.head.len().saturating_add(self.tail.len())
+        self.0.head().len().saturating_add(self.0.tail().len())
     }
 
     /// The encoded blocks; the second is empty unless two were joined.
     #[inline]
     pub const fn blocks(&self) -> [&'a [u8]; 2] {
-        [self.head, self.tail]
+        [self.0.head(), self.0.tail()]
     }
 
     /// Whether the property is there.
     #[inline]
     pub const fn contains(&self, id: PropertyId) -> bool {
-        self.present & id.bit() != 0
+        self.0.present() & id.bit() != 0
     }
 
     /// Each property in its order.
     #[inline]
     pub const fn iter(&self) -> PropertiesIter<'a> {
-        PropertiesIter { reader: Reader::new(self.head, false), tail: self.tail }
+        PropertiesIter { reader: Reader::new(self.0.head(), false), tail: self.0.tail() }
     }
 
     /// These properties and then those of `next`, without copying; `None` where that makes more than two blocks or
     /// a property stand twice that may stand once.
     pub const fn followed_by(self, next: Self) -> Option<Self> {
-        let repeated = self.present & next.present & !PropertyId::REPEATABLE;
+        let repeated = self.0.present() & next.0.present() & !PropertyId::REPEATABLE;
         if repeated != 0 {
             return None;
         }
-        let present = self.present | next.present;
+        let present = self.0.present() | next.0.present();
         if next.is_empty() {
             Some(self)
         } else if self.is_empty() {
             Some(next)
-        } else if self.tail.is_empty() && next.tail.is_empty() {
-            Some(Self { head: self.head, tail: next.head, present })
+        } else if self.0.tail().is_empty() && next.0.tail().is_empty() {
+            Some(Self(Blocks::new(self.0.head(), next.0.head(), present)))
         } else {
             None
         }
@@ -119,7 +116,7 @@ impl<'a> Properties<'a> {
 
     /// The first of these properties that stands in `next` too and may stand only once.
     pub(crate) fn repeated_in(&self, next: &Self) -> Option<PropertyId> {
-        let repeated = self.present & next.present & !PropertyId::REPEATABLE;
+        let repeated = self.0.present() & next.0.present() & !PropertyId::REPEATABLE;
         self.iter().map(|property| property.id()).find(|id| repeated & id.bit() != 0)
     }
 
@@ -128,7 +125,8 @@ impl<'a> Properties<'a> {
     /// # Errors
     /// Everything that a packet with these properties would be refused for.
     pub fn from_block(block: &'a [u8], place: PropertyPlace) -> Result<Self, DecodeError> {
-        Ok(Self { head: block, tail: &[], present: read::present(block, false, place, place.repeatable())? })
+        let present = read::present(block, false, place, place.repeatable())?;
+        Ok(Self(Blocks::new(block, &[], present)))
     }
 
     /// Moves `reader` behind one property, which is looked at no further.
@@ -140,7 +138,7 @@ impl<'a> Properties<'a> {
     /// Whether every property may stand at `place`.
     #[inline]
     pub(crate) const fn fit(&self, place: PropertyPlace) -> bool {
-        self.present & !place.allowed() == 0
+        self.0.present() & !place.allowed() == 0
     }
 
     /// The first property with this identifier.
@@ -284,7 +282,7 @@ impl<'a> IntoIterator for &Properties<'a> {
 /// Equal are properties that say the same in the same order, however many blocks they stand in.
 impl PartialEq for Properties<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.present == other.present && self.iter().eq(other.iter())
+        self.0.present() == other.0.present() && self.iter().eq(other.iter())
     }
 }
 

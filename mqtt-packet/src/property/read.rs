@@ -1,6 +1,7 @@
 //! From bytes to properties.
 
-use super::table::{Kind, ROWS, Row, with_property_names};
+use super::blocks::Blocks;
+use super::table::{self, Kind, Row, with_property_names};
 use super::{Properties, Property, PropertyId, PropertyPlace};
 use crate::reader::Reader;
 use crate::{DecodeError, StringError, TopicName, Utf8Str};
@@ -18,8 +19,9 @@ impl<'a> Properties<'a> {
     ) -> Result<(), DecodeError> {
         if !reader.skip_zero() {
             let len = reader.varint()?;
-            self.head = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
-            self.present = present(self.head, reader.is_strict(), place, place.repeatable())?;
+            let block = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
+            let present = present(block, reader.is_strict(), place, place.repeatable())?;
+            self.0 = Blocks::new(block, &[], present);
         }
         Ok(())
     }
@@ -32,19 +34,19 @@ pub(super) fn present(
     block: &[u8],
     strict: bool,
     place: PropertyPlace,
-    repeatable: u64,
-) -> Result<u64, DecodeError> {
+    repeatable: u32,
+) -> Result<u32, DecodeError> {
     let mut present = 0;
     let mut reader = Reader::new(block, strict);
     while !reader.is_empty() {
-        let row = row(&mut reader)?;
+        let (row, bit) = row(&mut reader)?;
         if row.places & place.0 == 0 {
             return Err(DecodeError::PropertyNotAllowed);
         }
-        if present & row.id.bit() & !repeatable != 0 {
+        if present & bit & !repeatable != 0 {
             return Err(DecodeError::PropertyRepeated(row.id));
         }
-        present |= row.id.bit();
+        present |= bit;
         let valid = match row.kind {
             Kind::Bool => reader.take(1).map(|value| matches!(value, [0 | 1])),
             Kind::U16 => reader.take(2).map(|_| true),
@@ -79,15 +81,15 @@ fn check_topic(name: &[u8], strict: bool) -> Result<(), DecodeError> {
 
 /// Reads one property of a block that was validated.
 pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
-    let row = row(reader).ok()?;
+    let (row, _) = row(reader).ok()?;
     name(row.id, value(row.kind, reader).ok()?)
 }
 
 #[inline(always)]
-fn row(reader: &mut Reader<'_>) -> Result<&'static Row, DecodeError> {
+fn row(reader: &mut Reader<'_>) -> Result<(&'static Row, u32), DecodeError> {
     // The number is a Variable Byte Integer, but all that exist fit one byte.
     let number = reader.u8()?;
-    ROWS.get(usize::from(number)).ok_or(DecodeError::PropertyNotAllowed)
+    table::row(number).ok_or(DecodeError::PropertyNotAllowed)
 }
 
 /// A value of each type, before it gets the name of its property.

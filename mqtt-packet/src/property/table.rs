@@ -93,19 +93,44 @@ macro_rules! properties {
             }
         }
 
-        /// The rows by number; a number that no property has may stand nowhere.
-        pub(super) static ROWS: [Row; LAST + 1] = {
-            let mut rows = [Row { id: PropertyId::UserProperty, kind: Kind::Pair, places: 0 }; LAST + 1];
+        /// The rows in their order, which is that of the bits.
+        static ROWS: [Row; Position::UserProperty as usize + 1] = [
+            $(Row { id: PropertyId::$name, kind: Kind::$kind, places: $places },)*
+            Row { id: PropertyId::UserProperty, kind: Kind::Pair, places: EVERYWHERE },
+        ];
+
+        /// Which row a property has.
+        #[derive(Clone, Copy)]
+        enum Position {
+            $($name,)*
+            UserProperty,
+        }
+
+        /// Which row each number has; none is where no row can be.
+        static POSITIONS: [u8; LAST + 1] = {
+            let mut positions = [u8::MAX; LAST + 1];
             #[allow(clippy::indexing_slicing)] // Evaluated by the compiler.
             {
-                $(rows[$number] = Row { id: PropertyId::$name, kind: Kind::$kind, places: $places };)*
-                rows[0x26] = Row { id: PropertyId::UserProperty, kind: Kind::Pair, places: EVERYWHERE };
+                $(positions[$number] = Position::$name as u8;)*
+                positions[0x26] = Position::UserProperty as u8;
             }
-            rows
+            positions
         };
 
+        impl PropertyId {
+            /// The bit of this property in a set.
+            #[inline(always)]
+            pub(super) const fn bit(self) -> u32 {
+                1 << match self {
+                    $(Self::$name => Position::$name as u8,)*
+                    Self::UserProperty => Position::UserProperty as u8,
+                }
+            }
+        }
+
         /// One bit for each property that may stand at `place`.
-        pub(super) const fn allowed(place: u16) -> u64 {
+        #[inline(always)]
+        const fn allowed_at_once(place: u16) -> u32 {
             let mut allowed = if EVERYWHERE & place != 0 { PropertyId::UserProperty.bit() } else { 0 };
             $(if $places & place != 0 { allowed |= PropertyId::$name.bit(); })*
             allowed
@@ -179,10 +204,31 @@ properties! {
 
 impl PropertyId {
     /// The properties that may stand more than once: one in every packet, one in PUBLISH.
-    pub(super) const REPEATABLE: u64 = Self::UserProperty.bit() | Self::SubscriptionIdentifier.bit();
+    pub(super) const REPEATABLE: u32 = Self::UserProperty.bit() | Self::SubscriptionIdentifier.bit();
+}
 
-    #[inline(always)]
-    pub(super) const fn bit(self) -> u64 {
-        1 << self as u8
+/// The row of the property with this number, and its bit. Small machines search, which takes less flash than a table.
+#[inline(always)]
+pub(super) fn row(number: u8) -> Option<(&'static Row, u32)> {
+    let position = if cfg!(target_pointer_width = "64") {
+        usize::from(*POSITIONS.get(usize::from(number))?)
+    } else {
+        ROWS.iter().position(|row| row.id as u8 == number)?
+    };
+    Some((ROWS.get(position)?, 1_u32.wrapping_shl(position as u32)))
+}
+
+/// One bit for each property that may stand at `place`.
+#[inline]
+pub(super) const fn allowed(place: u16) -> u32 {
+    if cfg!(target_pointer_width = "64") {
+        return allowed_at_once(place);
     }
+    let mut allowed = 0;
+    let mut rest: &[Row] = &ROWS;
+    while let Some((row, before)) = rest.split_last() {
+        allowed = allowed << 1 | (row.places & place != 0) as u32;
+        rest = before;
+    }
+    allowed
 }

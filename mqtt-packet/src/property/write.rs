@@ -1,5 +1,6 @@
 //! From properties to bytes.
 
+use super::blocks::Blocks;
 use super::table::with_property_names;
 use super::{Properties, Property, PropertyId, PropertyPlace};
 use crate::sink::{Writer, check_binary};
@@ -22,7 +23,7 @@ pub struct PropertyWriter<'b> {
     place: PropertyPlace,
     buffer: &'b mut [u8],
     len: usize,
-    present: u64,
+    present: u32,
 }
 
 impl<'b> PropertyWriter<'b> {
@@ -56,7 +57,7 @@ impl<'b> PropertyWriter<'b> {
 
     /// The block.
     pub fn finish(self) -> Properties<'b> {
-        Properties { head: self.buffer.get(..self.len).unwrap_or_default(), tail: &[], present: self.present }
+        Properties(Blocks::new(self.buffer.get(..self.len).unwrap_or_default(), &[], self.present))
     }
 }
 
