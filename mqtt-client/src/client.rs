@@ -11,7 +11,9 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::network::Network;
 use crate::options::{ConnectOptions, Settings};
-use crate::store::{LoadError, NoStore, Store, load, save};
+#[cfg(feature = "store")]
+use crate::store::{LoadError, load};
+use crate::store::{NoStore, Store, save};
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::topic_alias::Aliases;
@@ -57,6 +59,7 @@ impl<'b, N: Network, T: Timer> Client<'b, N, T, NoStore> {
         }
     }
 
+    #[cfg(feature = "store")]
     /// The same with a session that is kept in a store, and that is taken over from it if there is one. `buffer` must
     /// hold the longest message of that session. [`Settings::durable`] must be set.
     ///
@@ -163,6 +166,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         Ok(ticket)
     }
 
+    #[cfg(feature = "streaming")]
     /// Publishes a message that may be larger than all memory: its payload is written straight from where it lies. The
     /// call waits until it is written whole, or until the transport takes nothing for the response timeout, which ends
     /// the connection. At QoS 1 and 2 the payload may be asked for once more later, see
@@ -184,6 +188,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         Ok(ticket)
     }
 
+    #[cfg(feature = "streaming")]
     /// Begins a message whose payload of `payload_len` bytes follows by [`write_payload`](Self::write_payload), all of
     /// it, before anything else can be published.
     ///
@@ -200,6 +205,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         Ok(result?)
     }
 
+    #[cfg(feature = "streaming")]
     /// Writes the next bytes of the payload that was begun, at most for `timeout`; returns how many were taken.
     ///
     /// # Errors
@@ -507,13 +513,12 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         let Some(piece) = framer.next() else {
             return Ok(None);
         };
-        match engine.handle(timer.now(), piece, aliases) {
-            Ok(event) => Ok(event.map(|event| (event, engine))),
-            Err(error) => {
-                last_words(engine, network);
-                Err(error.into())
-            }
+        let mut event = None;
+        if let Err(error) = engine.handle_into(timer.now(), piece, aliases, &mut event) {
+            last_words(engine, network);
+            return Err(error.into());
         }
+        Ok(event.map(|event| (event, engine)))
     }
 
     /// Ends the connection for an error.

@@ -18,6 +18,7 @@ pub struct Memory<'b> {
     /// Maximum that a 5.0 server is told; before 5.0 it must be as many as the server sends at once, commonly 20.
     pub received: &'b mut [ReceivedSlot],
     /// Names of topics that have an alias towards the server, see [`Aliases`](crate::Aliases); none is well.
+    #[cfg(feature = "topic-aliases")]
     pub aliases: &'b mut [u8],
 }
 
@@ -55,6 +56,7 @@ impl<const SLOTS: usize, const MESSAGES: usize, const TRANSMIT: usize> Storage<S
             messages: &mut self.messages,
             send: &mut self.send,
             received: &mut self.received,
+            #[cfg(feature = "topic-aliases")]
             aliases: &mut [],
         }
     }

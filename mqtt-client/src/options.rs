@@ -12,8 +12,10 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// Whether the application accepts each received message by hand, see [`Engine::accept`](crate::Engine::accept).
     /// Otherwise a message is acknowledged when it is handed out.
+    #[cfg(feature = "manual-acknowledgement")]
     pub manual_acknowledgement: bool,
     /// Whether the session is kept in a store, see [`Engine::poll_change`](crate::Engine::poll_change).
+    #[cfg(feature = "store")]
     pub durable: bool,
     /// Whether the application holds the state of a session that the engine was not given, so that a server which
     /// resumes one is believed at the first connection. Otherwise 5.0 wants the connection closed [MQTT-3.2.2-4].
@@ -26,10 +28,28 @@ impl Settings {
         Self {
             version,
             response_timeout: Duration::from_secs(10),
+            #[cfg(feature = "manual-acknowledgement")]
             manual_acknowledgement: false,
+            #[cfg(feature = "store")]
             durable: false,
             assume_session: false,
         }
+    }
+
+    // Constants without their features, so that everything behind them falls out at link time.
+
+    pub(crate) const fn is_manual(&self) -> bool {
+        #[cfg(feature = "manual-acknowledgement")]
+        return self.manual_acknowledgement;
+        #[cfg(not(feature = "manual-acknowledgement"))]
+        return false;
+    }
+
+    pub(crate) const fn is_durable(&self) -> bool {
+        #[cfg(feature = "store")]
+        return self.durable;
+        #[cfg(not(feature = "store"))]
+        return false;
     }
 }
 

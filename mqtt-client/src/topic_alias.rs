@@ -2,8 +2,7 @@
 //! forgotten with the connection [MQTT-3.3.2-7].
 
 use crate::error::ProtocolError;
-use crate::memory::get_mut;
-use mqtt_packet::{Publish, TopicName};
+use mqtt_packet::{PropertyId, Publish, TopicName};
 
 /// A length in front of each topic name.
 const PREFIX: usize = 2;
@@ -11,30 +10,44 @@ const PREFIX: usize = 2;
 /// The table of one direction, over lent memory in equal parts, one for each alias.
 #[derive(Debug, Default)]
 pub struct Aliases<'b> {
+    #[cfg(feature = "topic-aliases")]
     memory: &'b mut [u8],
+    #[cfg(feature = "topic-aliases")]
     maximum: u16,
+    #[cfg(not(feature = "topic-aliases"))]
+    none: core::marker::PhantomData<&'b mut [u8]>,
 }
+
+/// Whether there are aliases; a constant, so that without the feature all of it falls out at link time.
+pub(crate) const ALIASES: bool = cfg!(feature = "topic-aliases");
 
 impl<'b> Aliases<'b> {
     /// A table of `maximum` aliases, each for topics of at most `memory.len() / maximum - 2` bytes. A server that gives
     /// an alias to a longer topic is disconnected from, so this should be as long as topics get.
+    #[cfg(feature = "topic-aliases")]
     pub const fn new(memory: &'b mut [u8], maximum: u16) -> Self {
         Self { memory, maximum }
     }
 
     /// No aliases.
     pub const fn none() -> Self {
-        Self { memory: &mut [], maximum: 0 }
+        #[cfg(feature = "topic-aliases")]
+        return Self::new(&mut [], 0);
+        #[cfg(not(feature = "topic-aliases"))]
+        return Self { none: core::marker::PhantomData };
     }
 
     /// The highest alias.
     pub const fn maximum(&self) -> u16 {
-        self.maximum
+        #[cfg(feature = "topic-aliases")]
+        return self.maximum;
+        #[cfg(not(feature = "topic-aliases"))]
+        return 0;
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        for alias in 1..=self.maximum {
+        for alias in 1..=self.maximum() {
             if let Some(len) = self.cell(alias).get_mut(..PREFIX) {
                 len.fill(0);
             }
@@ -43,9 +56,17 @@ impl<'b> Aliases<'b> {
 
     /// The memory of an alias; empty above the maximum.
     fn cell(&mut self, alias: u16) -> &mut [u8] {
-        let len = self.memory.len().checked_div(usize::from(self.maximum)).unwrap_or(0);
-        let start = len.wrapping_mul(usize::from(alias).wrapping_sub(1));
-        get_mut(self.memory, start, start.wrapping_add(len))
+        #[cfg(feature = "topic-aliases")]
+        {
+            let len = self.memory.len().checked_div(usize::from(self.maximum)).unwrap_or(0);
+            let start = len.wrapping_mul(usize::from(alias).wrapping_sub(1));
+            crate::memory::get_mut(self.memory, start, start.wrapping_add(len))
+        }
+        #[cfg(not(feature = "topic-aliases"))]
+        {
+            let _ = alias;
+            &mut []
+        }
     }
 
     /// The topic of an alias.
@@ -75,8 +96,14 @@ impl<'b> Aliases<'b> {
         publish: &Publish<'rx>,
         offered: u16,
     ) -> Result<TopicName<'rx>, ProtocolError> {
-        let Some(alias) = publish.properties.topic_alias() else {
+        if !publish.properties.contains(PropertyId::TopicAlias) {
             return Ok(publish.topic);
+        }
+        if !ALIASES {
+            return Err(ProtocolError::TopicAlias); // None was offered [MQTT-3.3.2-11].
+        }
+        let Some(alias) = publish.properties.topic_alias() else {
+            return Ok(publish.topic); // Never.
         };
         if alias > offered {
             return Err(ProtocolError::TopicAlias); // [MQTT-3.3.2-11]
@@ -91,7 +118,7 @@ impl<'b> Aliases<'b> {
 
     /// The alias for a message to be sent, and whether the server knows it already; `None` where all are taken.
     pub(crate) fn assign(&mut self, topic: &[u8], limit: u16) -> Option<(u16, bool)> {
-        for alias in 1..=self.maximum.min(limit) {
+        for alias in 1..=self.maximum().min(limit) {
             match self.topic(alias) {
                 Some(known) if known == topic => return Some((alias, true)),
                 Some(_) => {}

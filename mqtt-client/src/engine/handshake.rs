@@ -7,7 +7,7 @@ use crate::event::{Connected, Event};
 use crate::limits::Limits;
 use crate::options::ConnectOptions;
 use crate::time::Instant;
-use crate::topic_alias::Aliases;
+use crate::topic_alias::{ALIASES, Aliases};
 use mqtt_packet::{
     Auth, ConnAck, Connect, DecodeError, EncodeError, PacketType, Properties, PropertyId, PropertyPlace,
     ReasonCode, Role, Version,
@@ -30,6 +30,10 @@ impl Engine<'_> {
             return Err(RequestError::AlreadyConnected);
         }
         let version = self.settings.version;
+        let method = if is_v5(version) { method(&options.properties) } else { 0 };
+        if method != 0 && !cfg!(feature = "authentication") {
+            return Err(RequestError::AuthenticationMethod);
+        }
         let mut own = [0; OWN_LEN];
         let properties = if is_v5(version) {
             self.own_properties(options, &mut own)?
@@ -53,21 +57,25 @@ impl Engine<'_> {
         self.clean_start = clean_start;
         self.limits = Limits::new(options.keep_alive, connect.session_expiry_interval());
         if is_v5(version) {
-            self.method = method(&options.properties);
+            self.set_method(method);
             self.no_problem_information = options.properties.request_problem_information() == Some(false);
-            self.alias_maximum = options.topic_alias_maximum;
+            self.alias_maximum = if ALIASES { options.topic_alias_maximum } else { 0 };
         }
-        self.keep_alive.await_answer(now, self.settings.response_timeout);
+        self.keep_alive.await_answer(now);
         Ok(())
+    }
+
+    /// The Receive Maximum that a server is told: all that there is memory for.
+    pub(super) fn receive_maximum(&self) -> u16 {
+        self.inbox.capacity().max(1)
     }
 
     /// What the engine itself has to tell a 5.0 server.
     fn own_properties<'p>(
-        &mut self,
+        &self,
         options: &ConnectOptions<'_>,
         block: &'p mut [u8; OWN_LEN],
     ) -> Result<Properties<'p>, EncodeError> {
-        self.receive_maximum = self.inbox.capacity().max(1);
         let mut len = 0_usize;
         let mut put = |id: PropertyId, value: &[u8]| {
             let end = len.wrapping_add(value.len()).wrapping_add(1);
@@ -80,11 +88,11 @@ impl Engine<'_> {
         if options.session_expiry_interval > 0 {
             put(PropertyId::SessionExpiryInterval, &options.session_expiry_interval.to_be_bytes());
         }
-        put(PropertyId::ReceiveMaximum, &self.receive_maximum.to_be_bytes());
+        put(PropertyId::ReceiveMaximum, &self.receive_maximum().to_be_bytes());
         if options.maximum_packet_size > 0 {
             put(PropertyId::MaximumPacketSize, &options.maximum_packet_size.to_be_bytes());
         }
-        if options.topic_alias_maximum > 0 {
+        if ALIASES && options.topic_alias_maximum > 0 {
             put(PropertyId::TopicAliasMaximum, &options.topic_alias_maximum.to_be_bytes());
         }
         let block = block.get(..len).unwrap_or_default();
@@ -96,11 +104,13 @@ impl Engine<'_> {
         now: Instant,
         connack: ConnAck<'rx>,
         aliases: &mut Aliases<'_>,
-    ) -> Result<Event<'rx>, ProtocolError> {
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
         if connack.reason_code != ReasonCode::SUCCESS {
             self.phase = Phase::Closing;
             self.keep_alive.stop();
-            return Ok(Event::Refused(connack));
+            *event = Some(Event::Refused(connack));
+            return Ok(());
         }
         if is_v5(self.settings.version) {
             self.check_method(&connack.properties)?;
@@ -126,16 +136,33 @@ impl Engine<'_> {
         self.unacknowledged = 0;
         self.inflight.pending = 0;
         self.keep_alive.start(now, self.limits.keep_alive);
-        Ok(Event::Connected(Connected {
+        *event = Some(Event::Connected(Connected {
             session_present: connack.session_present,
             properties: connack.properties,
-        }))
+        }));
+        Ok(())
+    }
+
+    /// The Authentication Method of the connection, as a hash; 0 for none, and always without the feature.
+    const fn method(&self) -> u32 {
+        #[cfg(feature = "authentication")]
+        return self.method;
+        #[cfg(not(feature = "authentication"))]
+        return 0;
+    }
+
+    const fn set_method(&mut self, method: u32) {
+        #[cfg(feature = "authentication")]
+        {
+            self.method = method;
+        }
+        let _ = method;
     }
 
     /// AUTH and CONNACK repeat the Authentication Method of CONNECT, and have none if that had none
     /// [MQTT-4.12.0-5, MQTT-4.12.0-6].
     fn check_method(&self, properties: &Properties<'_>) -> Result<(), ProtocolError> {
-        if method(properties) == self.method { Ok(()) } else { Err(ProtocolError::AuthenticationMethod) }
+        if method(properties) == self.method() { Ok(()) } else { Err(ProtocolError::AuthenticationMethod) }
     }
 
     pub(super) fn auth_arrived<'rx>(&mut self, auth: Auth<'rx>) -> Result<Event<'rx>, ProtocolError> {
@@ -165,7 +192,7 @@ impl Engine<'_> {
             Phase::Connected => {}
             _ => return Err(RequestError::NotConnected),
         }
-        if self.method == 0 || method(&properties) != self.method {
+        if self.method() == 0 || method(&properties) != self.method() {
             return Err(RequestError::AuthenticationMethod); // [MQTT-4.12.0-7]
         }
         let auth = Auth::new(reason_code, properties);
@@ -173,13 +200,17 @@ impl Engine<'_> {
         self.check_size(auth.encoded_len(Version::V5))?;
         self.out.append(0, |out| auth.encode(Version::V5, out))?;
         if self.phase == Phase::Connecting {
-            self.keep_alive.await_answer(now, self.settings.response_timeout);
+            self.keep_alive.await_answer(now);
         }
         Ok(())
     }
 }
 
-/// The Authentication Method among these properties, as a hash; 0 for none.
+/// The Authentication Method among these properties, as a hash; 0 for none. Without the feature it only matters whether
+/// there is one.
 fn method(properties: &Properties<'_>) -> u32 {
+    if !cfg!(feature = "authentication") {
+        return properties.contains(PropertyId::AuthenticationMethod).into();
+    }
     properties.authentication_method().map_or(0, |method| hash(method.as_bytes()))
 }

@@ -10,14 +10,11 @@ use crate::time::Instant;
 use crate::topic_alias::Aliases;
 use mqtt_packet::{
     Ack, AckKind, Auth, ConnAck, Delivery, Disconnect, Frame, PacketId, PacketType, Piece, PingResp,
-    Properties, PropertyId, Publish, PublishHead, QoS, ReasonCode, Role, SubAck, UnsubAck,
+    Properties, PropertyId, Publish, QoS, ReasonCode, Role, SubAck, UnsubAck,
 };
 
-/// Whether the framer gives larger messages in pieces.
-const STREAMS: bool = cfg!(feature = "streaming");
-
 /// What becomes of a message that has arrived whole.
-enum Taken {
+pub(super) enum Taken {
     /// It is for the application.
     Deliver(Option<Receipt>),
     /// The application has it already.
@@ -35,23 +32,34 @@ impl Engine<'_> {
         piece: Piece<'rx>,
         aliases: &'rx mut Aliases<'_>,
     ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        let mut event = None;
+        self.handle_into(now, piece, aliases, &mut event)?;
+        Ok(event)
+    }
+
+    /// The same; the event, which is large, is made where it is wanted.
+    pub(crate) fn handle_into<'rx>(
+        &mut self,
+        now: Instant,
+        piece: Piece<'rx>,
+        aliases: &'rx mut Aliases<'_>,
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
         self.heard(now);
         let result = match piece {
-            Piece::Packet(frame) => self.packet(now, frame, aliases),
-            Piece::PublishStart(head) if STREAMS => self.message_start(head, aliases),
-            Piece::Chunk { bytes, last } if STREAMS => self.chunk(bytes, last),
-            _ => Ok(None),
+            Piece::Packet(frame) => self.packet(now, frame, aliases, event),
+            #[cfg(feature = "streaming")]
+            Piece::PublishStart(head) => self.message_start(head, aliases, event),
+            #[cfg(feature = "streaming")]
+            Piece::Chunk { bytes, last } => self.chunk(bytes, last, event),
+            #[cfg(not(feature = "streaming"))]
+            _ => Ok(()),
         };
         match result {
-            Ok(event) => {
-                self.pump();
-                Ok(event)
-            }
-            Err(error) => {
-                self.fail(error);
-                Err(error)
-            }
+            Ok(()) => self.pump(),
+            Err(error) => self.fail(error),
         }
+        result
     }
 
     fn packet<'rx>(
@@ -59,40 +67,40 @@ impl Engine<'_> {
         now: Instant,
         frame: Frame<'rx>,
         aliases: &'rx mut Aliases<'_>,
-    ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
         let version = self.settings.version;
         let packet_type = frame.packet_type();
         match (self.phase, packet_type) {
             (Phase::Connecting, PacketType::ConnAck) => {
                 let connack = ConnAck::decode(frame, version)?;
-                self.connack(now, connack, aliases).map(Some)
+                self.connack(now, connack, aliases, event)?;
             }
             (Phase::Connected, PacketType::Publish) => {
                 let publish = Publish::decode(frame, version)?;
-                self.message(publish, aliases)
+                self.message(publish, aliases, event)?;
             }
             (
                 Phase::Connected,
                 PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp,
-            ) => self.ack(Ack::decode(frame, version)?),
+            ) => self.ack(Ack::decode(frame, version)?, event)?,
             (Phase::Connected, PacketType::SubAck) => {
                 let suback = SubAck::decode(frame, version)?;
                 self.check_problem_information(&suback.properties)?;
                 let codes = suback.reason_codes.iter();
                 let ticket = self.answered(suback.id, Stage::AwaitSubAck, codes)?;
-                Ok(Some(Event::Granted(ticket, suback)))
+                *event = Some(Event::Granted(ticket, suback));
             }
             (Phase::Connected, PacketType::UnsubAck) => {
                 let unsuback = UnsubAck::decode(frame, version)?;
                 self.check_problem_information(&unsuback.properties)?;
                 let codes = unsuback.reason_codes.iter();
                 let ticket = self.answered(unsuback.id, Stage::AwaitUnsubAck, codes)?;
-                Ok(Some(Event::Unsubscribed(ticket, unsuback)))
+                *event = Some(Event::Unsubscribed(ticket, unsuback));
             }
             (Phase::Connected, PacketType::PingResp) => {
                 PingResp::decode(frame, version)?;
                 self.keep_alive.answered();
-                Ok(None)
             }
             (Phase::Connected, PacketType::Disconnect) if is_v5(version) => {
                 let disconnect = Disconnect::decode(frame, version)?;
@@ -100,15 +108,18 @@ impl Engine<'_> {
                 self.phase = Phase::Closing;
                 self.out.close();
                 self.keep_alive.stop();
-                Ok(Some(Event::Disconnected(disconnect)))
+                *event = Some(Event::Disconnected(disconnect));
             }
-            (Phase::Connecting | Phase::Connected, PacketType::Auth) if is_v5(version) => {
-                self.auth_arrived(Auth::decode(frame, version)?).map(Some)
+            (Phase::Connecting | Phase::Connected, PacketType::Auth)
+                if is_v5(version) && cfg!(feature = "authentication") =>
+            {
+                *event = Some(self.auth_arrived(Auth::decode(frame, version)?)?);
             }
             // What is on its way while the connection ends is of no interest.
-            (Phase::Closing, _) => Ok(None),
-            _ => Err(ProtocolError::Unexpected(packet_type)),
+            (Phase::Closing, _) => {}
+            _ => return Err(ProtocolError::Unexpected(packet_type)),
         }
+        Ok(())
     }
 
     /// A client that asked for no problem information gets none here [MQTT-3.1.2-29].
@@ -126,59 +137,18 @@ impl Engine<'_> {
         &mut self,
         mut publish: Publish<'rx>,
         aliases: &'rx mut Aliases<'_>,
-    ) -> Result<Option<Event<'rx>>, ProtocolError> {
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
         if is_v5(self.settings.version) {
             publish.topic = aliases.resolve(&publish, self.alias_maximum)?;
         }
-        Ok(match self.take(publish.delivery)? {
-            Taken::Deliver(receipt) => Some(Event::Message { publish, receipt }),
-            Taken::Repeat => None,
-        })
+        if let Taken::Deliver(receipt) = self.take(publish.delivery)? {
+            *event = Some(Event::Message { publish, receipt });
+        }
+        Ok(())
     }
 
-    fn message_start<'rx>(
-        &mut self,
-        mut head: PublishHead<'rx>,
-        aliases: &'rx mut Aliases<'_>,
-    ) -> Result<Option<Event<'rx>>, ProtocolError> {
-        match self.phase {
-            Phase::Connected => {}
-            Phase::Closing => return Ok(None),
-            _ => return Err(ProtocolError::Unexpected(PacketType::Publish)),
-        }
-        if is_v5(self.settings.version) {
-            head.publish.topic = aliases.resolve(&head.publish, self.alias_maximum)?;
-        }
-        let delivery = head.publish.delivery;
-        if self.arrival(delivery) == Arrival::Deliver {
-            self.incoming = Some(Some(delivery));
-            return Ok(Some(Event::MessageStart(head)));
-        }
-        // Answered at once, passed over as it comes.
-        self.take(delivery)?;
-        self.incoming = Some(None);
-        Ok(None)
-    }
-
-    fn chunk<'rx>(&mut self, bytes: &'rx [u8], last: bool) -> Result<Option<Event<'rx>>, ProtocolError> {
-        let Some(incoming) = self.incoming.filter(|_| self.phase == Phase::Connected) else {
-            return Ok(None);
-        };
-        if last {
-            self.incoming = None;
-        }
-        let Some(delivery) = incoming else {
-            return Ok(None);
-        };
-        // Only now it has arrived: a message that was cut off comes again and is no repeat.
-        let receipt = match (last, last.then(|| self.take(delivery)).transpose()?) {
-            (true, Some(Taken::Deliver(receipt))) => receipt,
-            _ => None,
-        };
-        Ok(Some(Event::Chunk { bytes, last, receipt }))
-    }
-
-    fn arrival(&self, delivery: Delivery) -> Arrival {
+    pub(super) fn arrival(&self, delivery: Delivery) -> Arrival {
         let known = delivery.id().and_then(|id| self.inbox.find(id));
         let stage = known.and_then(|at| self.inbox.slots().get(at)).map(ReceivedSlot::stage);
         match (stage, delivery.qos()) {
@@ -190,7 +160,7 @@ impl Engine<'_> {
     }
 
     /// Takes over a message that is here whole, and sees to its acknowledgement.
-    fn take(&mut self, delivery: Delivery) -> Result<Taken, ProtocolError> {
+    pub(super) fn take(&mut self, delivery: Delivery) -> Result<Taken, ProtocolError> {
         let Some(id) = delivery.id() else {
             return Ok(Taken::Deliver(None));
         };
@@ -208,10 +178,10 @@ impl Engine<'_> {
             }
             Arrival::Violation => return Err(ProtocolError::PacketIdInUse),
         }
-        if is_v5(self.settings.version) && self.inbox.len() >= self.receive_maximum {
+        if is_v5(self.settings.version) && self.inbox.len() >= self.receive_maximum() {
             return Err(ProtocolError::ReceiveMaximum); // [MQTT-3.3.4-9]
         }
-        let manual = self.settings.manual_acknowledgement;
+        let manual = self.settings.is_manual();
         let owed = match (delivery.qos(), manual) {
             (QoS::AtLeastOnce, true) => Owed::Accept1,
             (QoS::AtLeastOnce, false) => {
@@ -245,7 +215,7 @@ impl Engine<'_> {
 
     /// What an accepted message of QoS 2 is owed.
     const fn accepted_exactly_once(&self) -> Owed {
-        if self.settings.durable { Owed::StorePubRec } else { Owed::PubRec }
+        if self.settings.is_durable() { Owed::StorePubRec } else { Owed::PubRec }
     }
 
     /// The application has taken a message over, or refuses it with a reason that 5.0 tells the server. The
@@ -271,10 +241,10 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn ack<'rx>(&mut self, ack: Ack<'rx>) -> Result<Option<Event<'rx>>, ProtocolError> {
+    fn ack<'rx>(&mut self, ack: Ack<'rx>, event: &mut Option<Event<'rx>>) -> Result<(), ProtocolError> {
         self.check_problem_information(&ack.properties)?;
         if ack.kind == AckKind::PubRel {
-            return self.released(ack.id).map(|()| None);
+            return self.released(ack.id);
         }
         let position = self.inflight.find(ack.id).filter(|&position| self.was_sent(position));
         let stage = match position.and_then(|position| self.inflight.slot(position)) {
@@ -293,20 +263,20 @@ impl Engine<'_> {
                 let released = ack.kind == AckKind::PubComp;
                 let code = if released { ReasonCode::SUCCESS } else { ack.reason_code };
                 self.finish(position, Outcome::Answered(code));
-                let says_more = is_v5(self.settings.version) && !ack.properties.is_empty();
-                Ok(says_more.then_some(Event::Acknowledged(Ticket::of(ack.id), ack)))
+                if is_v5(self.settings.version) && !ack.properties.is_empty() {
+                    *event = Some(Event::Acknowledged(Ticket::of(ack.id), ack));
+                }
             }
             (Acknowledged::Release(code), None) => {
                 self.release(ack.id, code);
-                Ok(None)
             }
             (Acknowledged::Release(_), Some(position)) => {
                 self.received(position, ack.id);
-                Ok(None)
             }
-            (Acknowledged::Violation, _) => Err(ProtocolError::Acknowledgement),
-            _ => Ok(None),
+            (Acknowledged::Violation, _) => return Err(ProtocolError::Acknowledgement),
+            _ => {}
         }
+        Ok(())
     }
 
     /// Whether anything of a request can have reached the server.
@@ -318,7 +288,7 @@ impl Engine<'_> {
 
     /// The receiver has the message of this slot: from now on PUBREL is what is repeated.
     fn received(&mut self, position: u16, id: PacketId) {
-        let durable = self.settings.durable;
+        let durable = self.settings.is_durable();
         let sent = !durable && self.release(id, ReasonCode::SUCCESS);
         let Some(slot) = self.inflight.slot_mut(position) else {
             return;
@@ -335,7 +305,7 @@ impl Engine<'_> {
     }
 
     fn released(&mut self, id: PacketId) -> Result<(), ProtocolError> {
-        let durable = self.settings.durable;
+        let durable = self.settings.is_durable();
         let known = self.inbox.find(id);
         let slot = known.and_then(|at| self.inbox.slots_mut().get_mut(at));
         let stage = slot.as_ref().map(|slot| slot.stage());

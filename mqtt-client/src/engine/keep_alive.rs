@@ -9,9 +9,8 @@ use crate::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KeepAlive {
     last_sent: Instant,
+    /// When something was heard; while an answer is awaited, the last sign that the peer lives.
     last_heard: Instant,
-    /// When the answer that is awaited must be there.
-    deadline: Instant,
     /// Where in the stream PINGREQ ends.
     ping_end: u32,
     /// The Keep Alive; zero for none.
@@ -30,11 +29,10 @@ pub(crate) enum Due {
 
 impl KeepAlive {
     /// From now on an answer is awaited: CONNACK, or that the rest is written.
-    pub(crate) fn await_answer(&mut self, now: Instant, timeout: Duration) {
+    pub(crate) fn await_answer(&mut self, now: Instant) {
         self.last_sent = now;
         self.last_heard = now;
         self.awaits_answer = true;
-        self.deadline = now.after(timeout);
     }
 
     /// The connection is open: a Keep Alive of so many seconds counts.
@@ -45,10 +43,10 @@ impl KeepAlive {
     }
 
     /// PINGREQ is on its way, up to `end` in the stream.
-    pub(crate) fn pinged(&mut self, now: Instant, timeout: Duration, end: u32) {
+    pub(crate) fn pinged(&mut self, now: Instant, end: u32) {
         self.awaits_answer = true;
         self.ping_end = end;
-        self.deadline = now.after(timeout);
+        self.last_heard = now;
     }
 
     /// PINGRESP came.
@@ -56,26 +54,18 @@ impl KeepAlive {
         self.awaits_answer = false;
     }
 
-    /// Bytes came.
-    pub(crate) fn heard(&mut self, now: Instant, timeout: Duration) {
+    /// Bytes came; or none for a reason that is not the peer's fault, and it gets more time.
+    pub(crate) fn heard(&mut self, now: Instant) {
         self.last_heard = now;
-        if self.seconds != 0 {
-            self.deadline = now.after(timeout);
-        }
     }
 
     /// Bytes went, up to `written` in the stream.
-    pub(crate) fn sent(&mut self, now: Instant, timeout: Duration, written: u32) {
+    pub(crate) fn sent(&mut self, now: Instant, written: u32) {
         self.last_sent = now;
         let ping_is_behind = self.ping_end.wrapping_sub(written).wrapping_sub(1) <= Duration::MAX.as_millis();
         if self.awaits_answer && ping_is_behind && self.seconds != 0 {
-            self.deadline = now.after(timeout);
+            self.last_heard = now;
         }
-    }
-
-    /// Not the peer's fault: it gets more time.
-    pub(crate) fn extend(&mut self, now: Instant, timeout: Duration) {
-        self.deadline = now.after(timeout);
     }
 
     pub(crate) fn stop(&mut self) {
@@ -83,29 +73,25 @@ impl KeepAlive {
         self.awaits_answer = false;
     }
 
-    pub(crate) fn next(&self) -> Option<Instant> {
+    /// When something is due, for a peer that has `timeout` to answer.
+    pub(crate) fn next(&self, timeout: Duration) -> Option<Instant> {
         if self.awaits_answer {
-            Some(self.deadline)
-        } else if self.seconds == 0 {
-            None
-        } else {
-            // An eighth earlier, as the packet must have been sent by then [MQTT-3.1.2-23 of 3.1.1, MQTT-3.1.2-20 of
-            // 5.0].
-            let silence = Duration::from_millis(u32::from(self.seconds).wrapping_mul(1000 - 125));
-            Some(self.last_sent.earlier(self.last_heard).after(silence))
+            return Some(self.last_heard.after(timeout));
         }
+        if self.seconds == 0 {
+            return None;
+        }
+        // An eighth earlier, as the packet must have been sent by then [MQTT-3.1.2-23 of 3.1.1, MQTT-3.1.2-20 of 5.0].
+        let silence = Duration::from_millis(u32::from(self.seconds).wrapping_mul(1000 - 125));
+        Some(self.last_sent.earlier(self.last_heard).after(silence))
     }
 
-    pub(crate) fn due(&self, now: Instant) -> Due {
-        match self.next() {
-            Some(next) if now.is_at_or_after(next) => {
-                if self.awaits_answer {
-                    Due::NoAnswer
-                } else {
-                    Due::Ping
-                }
-            }
-            _ => Due::Nothing,
+    pub(crate) fn due(&self, now: Instant, timeout: Duration) -> Due {
+        match self.next(timeout) {
+            Some(next) if !now.is_at_or_after(next) => Due::Nothing,
+            None => Due::Nothing,
+            Some(_) if self.awaits_answer => Due::NoAnswer,
+            Some(_) => Due::Ping,
         }
     }
 }

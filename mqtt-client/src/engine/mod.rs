@@ -56,6 +56,7 @@ mod keep_alive;
 mod outbound;
 mod outbox;
 mod storage;
+#[cfg(feature = "streaming")]
 mod stream;
 
 use crate::error::ProtocolError;
@@ -65,9 +66,9 @@ use crate::memory::Memory;
 use crate::options::Settings;
 use crate::session::{InFlight, Inbox, Owed, Stage, flag};
 use crate::time::{Duration, Instant};
-use crate::topic_alias::Aliases;
+use crate::topic_alias::{ALIASES, Aliases};
 use keep_alive::{Due, KeepAlive};
-use mqtt_packet::{DecodeError, Delivery, Disconnect, PacketType, ReasonCode, Version};
+use mqtt_packet::{DecodeError, Disconnect, PacketType, ReasonCode, Version};
 use outbox::{ACK_LEN, Outbox, Source};
 pub use storage::{Change, Key};
 
@@ -94,13 +95,14 @@ pub struct Engine<'b> {
     settings: Settings,
     keep_alive: KeepAlive,
     /// The Authentication Method of the connection, as a hash; 0 for none.
+    #[cfg(feature = "authentication")]
     method: u32,
     /// The message whose payload comes in chunks; `None` in it for a repeat that is passed over.
-    incoming: Option<Option<Delivery>>,
+    #[cfg(feature = "streaming")]
+    incoming: Option<Option<mqtt_packet::Delivery>>,
     /// Messages of QoS 1 and 2 that were sent on this connection and are not acknowledged.
     unacknowledged: u16,
-    /// The Receive Maximum and the Topic Alias Maximum that the server was told.
-    receive_maximum: u16,
+    /// The Topic Alias Maximum that the server was told.
     alias_maximum: u16,
     /// Which connection this is, so that receipts of earlier ones are known.
     connection: u16,
@@ -119,19 +121,26 @@ pub struct Engine<'b> {
 impl<'b> Engine<'b> {
     /// An engine without a session, in lent memory.
     pub fn new(memory: Memory<'b>, settings: Settings) -> Self {
-        let maximum = u16::try_from(memory.aliases.len() / ALIAS_LEN).unwrap_or(u16::MAX);
+        #[cfg(feature = "topic-aliases")]
+        let aliases = {
+            let maximum = u16::try_from(memory.aliases.len() / ALIAS_LEN).unwrap_or(u16::MAX);
+            Aliases::new(memory.aliases, maximum)
+        };
+        #[cfg(not(feature = "topic-aliases"))]
+        let aliases = Aliases::none();
         Self {
             out: Outbox::new(memory.transmit),
             inflight: InFlight::new(memory.send, memory.messages),
             inbox: Inbox::new(memory.received),
-            aliases: Aliases::new(memory.aliases, maximum),
+            aliases,
             limits: Limits::new(0, 0),
             settings,
             keep_alive: KeepAlive::default(),
+            #[cfg(feature = "authentication")]
             method: 0,
+            #[cfg(feature = "streaming")]
             incoming: None,
             unacknowledged: 0,
-            receive_maximum: 0,
             alias_maximum: 0,
             connection: 0,
             phase: Phase::Disconnected,
@@ -189,7 +198,7 @@ impl<'b> Engine<'b> {
     /// server was told how many it may send, so reading need not stop for it.
     fn waits_for_application(&self) -> bool {
         let slots = self.inbox.slots();
-        self.settings.manual_acknowledgement
+        self.settings.is_manual()
             && !is_v5(self.settings.version)
             && slots.len() >= usize::from(self.inbox.capacity())
             && slots.iter().any(|slot| slot.is_unaccepted())
@@ -210,8 +219,7 @@ impl<'b> Engine<'b> {
             return;
         }
         let long_ended = self.out.advance(n);
-        let timeout = self.settings.response_timeout;
-        self.keep_alive.sent(now, timeout, self.out.written());
+        self.keep_alive.sent(now, self.out.written());
         if long_ended {
             self.unpin();
         }
@@ -243,13 +251,13 @@ impl<'b> Engine<'b> {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest; `None` for never.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.keep_alive.next()
+        self.keep_alive.next(self.settings.response_timeout)
     }
 
     /// Bytes arrived, though they may not make a whole packet yet: the server lives.
     pub fn heard(&mut self, now: Instant) {
         if self.phase == Phase::Connected {
-            self.keep_alive.heard(now, self.settings.response_timeout);
+            self.keep_alive.heard(now);
         }
     }
 
@@ -258,13 +266,13 @@ impl<'b> Engine<'b> {
     /// # Errors
     /// [`ProtocolError::ConnectTimeout`] and [`ProtocolError::KeepAlive`]: the server did not answer in time.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        match self.keep_alive.due(now) {
+        match self.keep_alive.due(now, self.settings.response_timeout) {
             Due::Nothing => Ok(()),
             Due::Ping => {
                 // Without room the peer takes nothing, which the deadline will show.
                 let _ = self.out.append_bytes(0, &PINGREQ);
                 let end = self.out.position();
-                self.keep_alive.pinged(now, self.settings.response_timeout, end);
+                self.keep_alive.pinged(now, end);
                 Ok(())
             }
             Due::NoAnswer => self.no_answer(now),
@@ -275,7 +283,7 @@ impl<'b> Engine<'b> {
         let error = match self.phase {
             Phase::Connecting => ProtocolError::ConnectTimeout,
             Phase::Connected if self.waits_for_application() => {
-                self.keep_alive.extend(now, self.settings.response_timeout);
+                self.keep_alive.heard(now);
                 return Ok(());
             }
             Phase::Connected => ProtocolError::KeepAlive,
@@ -345,11 +353,14 @@ impl<'b> Engine<'b> {
         if core::mem::take(&mut self.session_ends) {
             self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
         }
-        if is_v5(self.settings.version) {
+        if ALIASES && is_v5(self.settings.version) {
             self.aliases.clear(); // [MQTT-3.3.2-7]
         }
         self.keep_alive.stop();
-        self.incoming = None;
+        #[cfg(feature = "streaming")]
+        {
+            self.incoming = None;
+        }
         self.phase = Phase::Disconnected;
         self.connection = self.connection.wrapping_add(1);
     }
@@ -376,12 +387,12 @@ impl<'b> Engine<'b> {
 
     /// What becomes of a received message of which nothing is known any more.
     const fn forgotten(&self) -> Owed {
-        if self.settings.durable { Owed::StoreForget } else { Owed::Gone }
+        if self.settings.is_durable() { Owed::StoreForget } else { Owed::Gone }
     }
 
     /// Ends a request, and frees its place in the quota.
     fn finish(&mut self, position: u16, outcome: Outcome) {
-        let durable = self.settings.durable;
+        let durable = self.settings.is_durable();
         if let Some(slot) = self.inflight.slot_mut(position) {
             self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(slot.has(flag::QUEUED)));
             if durable {
@@ -395,6 +406,7 @@ impl<'b> Engine<'b> {
 /// The same in every version, and always.
 const PINGREQ: [u8; 2] = [(PacketType::PingReq as u8) << 4, 0];
 
+#[cfg(feature = "topic-aliases")]
 /// How much memory is lent for each alias towards the server: room for a topic of 62 bytes.
 const ALIAS_LEN: usize = 64;
 

@@ -11,11 +11,16 @@ use crate::event::{Loss, Outcome, Ticket};
 use crate::message::Message;
 use crate::session::{Owed, SendSlot, Stage, flag};
 use crate::time::Instant;
+use crate::topic_alias::{ALIASES, Aliases};
 use mqtt_packet::{
     AckKind, DecodeError, Delivery, Disconnect, EncodeError, Filters, FixedHeader, PacketId, PacketType,
     Properties, PropertyId, PropertyPlace, Publish, QoS, ReasonCode, Role, SliceSink, Subscribe,
     SubscribeFilter, SubscribeFilters, TopicFilter, TopicName, Unsubscribe,
 };
+
+/// Whether a message may be larger than the memory for transmission; a constant, so that without the feature all of it
+/// falls out at link time.
+const STREAMS: bool = cfg!(feature = "streaming");
 
 impl Engine<'_> {
     /// Takes a message to be published.
@@ -40,6 +45,9 @@ impl Engine<'_> {
         if self.phase == Phase::Connected {
             self.check_limits(message.qos, message.retain)?;
             self.check_size(len)?;
+        }
+        if !STREAMS && len.saturating_add(RESERVE) > self.out.capacity() {
+            return Err(RequestError::NoRoom);
         }
         let start = self.inflight.reserve(len)?;
         publish.encode(version, &mut SliceSink::new(self.inflight.space(start, len)))?;
@@ -73,7 +81,7 @@ impl Engine<'_> {
             Delivery::ExactlyOnce { .. } => Stage::AwaitPubRec,
             _ => Stage::AwaitPubAck,
         };
-        let unstored = if self.settings.durable { flag::UNSTORED } else { 0 };
+        let unstored = if self.settings.is_durable() { flag::UNSTORED } else { 0 };
         let slot = SendSlot {
             start,
             at: 0,
@@ -249,7 +257,7 @@ impl Engine<'_> {
             result => result?,
         }
         self.phase = Phase::Closing;
-        self.keep_alive.await_answer(now, self.settings.response_timeout);
+        self.keep_alive.await_answer(now);
         Ok(())
     }
 
@@ -357,13 +365,17 @@ impl Engine<'_> {
         if is_v5(self.settings.version) {
             self.check_record(slot).map_err(Some)?;
         }
-        if slot.has(flag::STREAMED) {
+        if STREAMS && slot.has(flag::STREAMED) {
             return Err(None); // The application is asked for its payload.
         }
         if slot.has(flag::SENT) {
             self.inflight.set_dup(slot.start); // [MQTT-3.3.1-1]
         }
-        if is_v5(self.settings.version) && self.limits.topic_alias_maximum > 0 && self.aliases.maximum() > 0 {
+        if ALIASES
+            && is_v5(self.settings.version)
+            && self.limits.topic_alias_maximum > 0
+            && self.aliases.maximum() > 0
+        {
             if let Some(result) = self.send_with_alias(slot) {
                 return result;
             }
@@ -373,7 +385,12 @@ impl Engine<'_> {
         if out.append_bytes(RESERVE, record) {
             return Ok(false);
         }
-        if out.has_long() || record.len() <= out.capacity().saturating_sub(RESERVE) {
+        let fits_later = record.len() <= out.capacity().saturating_sub(RESERVE);
+        if !STREAMS {
+            // A store may have kept it for more memory than there is now.
+            return Err(if fits_later { None } else { Some(Loss::TooLarge) });
+        }
+        if out.has_long() || fits_later {
             return Err(None);
         }
         out.put_long(Source::Messages(slot.start), record.len() as u32);
@@ -408,7 +425,12 @@ impl Engine<'_> {
         // Not knowing yet whether it will fit, nothing may be assigned.
         let fits = most.saturating_add(RESERVE) <= out.room();
         let front_fits = most.wrapping_sub(behind.len()).saturating_add(RESERVE) <= out.room();
-        if !fits && (!front_fits || out.has_long() || most.saturating_add(RESERVE) <= out.capacity()) {
+        if !fits && !STREAMS && most.saturating_add(RESERVE) > out.capacity() {
+            return None;
+        }
+        if !fits
+            && (!STREAMS || !front_fits || out.has_long() || most.saturating_add(RESERVE) <= out.capacity())
+        {
             return Some(Err(None));
         }
         let (alias, known) = aliases.assign(topic, limits.topic_alias_maximum)?;
@@ -446,7 +468,8 @@ impl Engine<'_> {
         block: &'m mut [u8; ALIAS_PROPERTY_LEN],
     ) -> Option<Publish<'m>> {
         let version = self.settings.version;
-        if !is_v5(version) || self.limits.topic_alias_maximum == 0 || self.aliases.maximum() == 0 {
+        if !ALIASES || !is_v5(version) || self.limits.topic_alias_maximum == 0 || self.aliases.maximum() == 0
+        {
             return None;
         }
         let most = publish.encoded_len(version).saturating_add(ALIAS_PROPERTY_LEN + 1);
@@ -509,7 +532,7 @@ const ALIAS_PROPERTY_LEN: usize = 3;
 /// Gives a message an alias [MQTT-3.2.2-17, MQTT-3.2.2-18]; `None` where there is none for it, or where it would be
 /// too large with it. What gets one is sent: the server learns it from this message.
 fn alias<'m>(
-    aliases: &mut crate::topic_alias::Aliases<'_>,
+    aliases: &mut Aliases<'_>,
     limits: &crate::limits::Limits,
     publish: Publish<'m>,
     most: usize,

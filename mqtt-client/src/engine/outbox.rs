@@ -21,8 +21,17 @@ pub(crate) enum Source {
     Application,
 }
 
-/// No message starts here: memory for messages is shorter.
-const APPLICATION: u32 = u32::MAX;
+/// The long part: where in the buffer it belongs, how much of it is left, and where it is.
+#[derive(Clone, Copy, Debug)]
+struct Long {
+    at: u16,
+    left: u32,
+    source: Source,
+}
+
+impl Long {
+    const NONE: Self = Self { at: 0, left: 0, source: Source::Application };
+}
 
 #[derive(Debug)]
 pub(crate) struct Outbox<'b> {
@@ -30,13 +39,9 @@ pub(crate) struct Outbox<'b> {
     buffer: &'b mut [u8],
     sent: u16,
     len: u16,
-    /// Where in the buffer the long part belongs, how much of it is left, and where among the messages it is, or
-    /// `APPLICATION`.
-    long_at: u16,
-    long_left: u32,
-    long: u32,
-    /// Bytes of this connection: taken for transmission, and transmitted. They wrap.
-    queued: u32,
+    #[cfg(feature = "streaming")]
+    long: Long,
+    /// How many bytes were transmitted, on all connections. It wraps.
     written: u32,
     /// Tickets of QoS 0: reported up to here, written up to here, given out up to here; the rest is lost.
     reported: u16,
@@ -52,10 +57,8 @@ impl<'b> Outbox<'b> {
             buffer: get_mut(buffer, 0, len),
             sent: 0,
             len: 0,
-            long_at: 0,
-            long_left: 0,
-            long: APPLICATION,
-            queued: 0,
+            #[cfg(feature = "streaming")]
+            long: Long::NONE,
             written: 0,
             reported: 0,
             handed_over: 0,
@@ -68,10 +71,26 @@ impl<'b> Outbox<'b> {
         self.buffer.len()
     }
 
+    const fn long(&self) -> Long {
+        #[cfg(feature = "streaming")]
+        return self.long;
+        #[cfg(not(feature = "streaming"))]
+        return Long::NONE;
+    }
+
+    const fn set_long(&mut self, long: Long) {
+        #[cfg(feature = "streaming")]
+        {
+            self.long = long;
+        }
+        let _ = long;
+    }
+
     /// How much of the long part is the application's turn.
+    #[cfg(feature = "streaming")]
     pub(crate) const fn application_left(&self) -> u32 {
-        match self.long {
-            APPLICATION if self.sent == self.long_at => self.long_left,
+        match self.long.source {
+            Source::Application if self.sent == self.long.at => self.long.left,
             _ => 0,
         }
     }
@@ -83,27 +102,32 @@ impl<'b> Outbox<'b> {
 
     /// Whether everything was transmitted.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.sent == self.len && self.long_left == 0
+        self.sent == self.len && self.long().left == 0
     }
 
     /// Whether a long part is under way.
     pub(crate) const fn has_long(&self) -> bool {
-        self.long_left > 0
+        self.long().left > 0
     }
 
-    /// Where in the stream of this connection the next packet starts.
+    /// Where in the stream the next packet starts.
     pub(crate) const fn position(&self) -> u32 {
-        self.queued
+        self.written.wrapping_add(self.unwritten())
     }
 
-    /// How far the stream of this connection was transmitted.
+    /// How many bytes are not transmitted yet.
+    const fn unwritten(&self) -> u32 {
+        (self.len.wrapping_sub(self.sent) as u32).wrapping_add(self.long().left)
+    }
+
+    /// How far the stream was transmitted.
     pub(crate) const fn written(&self) -> u32 {
         self.written
     }
 
     /// Whether no byte at or behind `position` was transmitted.
     pub(crate) const fn is_unsent(&self, position: u32) -> bool {
-        self.queued.wrapping_sub(position) <= self.queued.wrapping_sub(self.written)
+        self.position().wrapping_sub(position) <= self.unwritten()
     }
 
     /// Appends what `encode` writes, and leaves `reserve` bytes free.
@@ -117,7 +141,6 @@ impl<'b> Outbox<'b> {
         encode(&mut out)?;
         let n = out.len();
         self.len = self.len.wrapping_add(n as u16);
-        self.queued = self.queued.wrapping_add(n as u32);
         Ok(())
     }
 
@@ -130,34 +153,24 @@ impl<'b> Outbox<'b> {
         }
         mqtt_packet::copy(get_mut(self.buffer, self.len as usize, end), bytes);
         self.len = end as u16;
-        self.queued = self.queued.wrapping_add(bytes.len() as u32);
         true
     }
 
     /// Puts a long part behind everything that is in the buffer now. There may not be one already.
     pub(crate) fn put_long(&mut self, source: Source, len: u32) {
-        self.long_at = self.len;
-        self.long_left = len;
-        self.long = match source {
-            Source::Messages(start) => start,
-            Source::Application => APPLICATION,
-        };
-        self.queued = self.queued.wrapping_add(len);
+        self.set_long(Long { at: self.len, left: len, source });
     }
 
     /// What is next; `Err` with where it lies and how long it is for the long part.
     pub(crate) fn next(&self) -> Result<&[u8], (Source, u32)> {
-        if self.long_left == 0 {
+        let long = self.long();
+        if long.left == 0 {
             return Ok(self.part(self.len));
         }
-        if self.sent < self.long_at {
-            return Ok(self.part(self.long_at));
+        if self.sent < long.at {
+            return Ok(self.part(long.at));
         }
-        let source = match self.long {
-            APPLICATION => Source::Application,
-            start => Source::Messages(start),
-        };
-        Err((source, self.long_left))
+        Err((long.source, long.left))
     }
 
     fn part(&self, end: u16) -> &[u8] {
@@ -175,11 +188,12 @@ impl<'b> Outbox<'b> {
             }
             Err((source, left)) => {
                 let n = u32::try_from(n).unwrap_or(u32::MAX).min(left);
-                if let Source::Messages(start) = source {
-                    self.long = start.wrapping_add(n);
-                }
-                self.long_left = left.wrapping_sub(n);
-                long_ended = self.long_left == 0;
+                let source = match source {
+                    Source::Messages(start) => Source::Messages(start.wrapping_add(n)),
+                    Source::Application => source,
+                };
+                self.set_long(Long { left: left.wrapping_sub(n), source, ..self.long() });
+                long_ended = n == left;
                 n
             }
         };
@@ -196,14 +210,13 @@ impl<'b> Outbox<'b> {
     fn rewind(&mut self) {
         self.sent = 0;
         self.len = 0;
-        self.long_at = 0;
-        self.long_left = 0;
+        self.set_long(Long::NONE);
     }
 
     /// The connection is gone, and all that was not transmitted with it.
     pub(crate) fn close(&mut self) {
+        self.written = self.position();
         self.rewind();
-        self.written = self.queued;
         self.lost = self.handed_over != self.given_out;
     }
 

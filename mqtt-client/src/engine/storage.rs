@@ -36,7 +36,7 @@ impl Engine<'_> {
     /// The next change of a session that is kept in a store ([`Settings::durable`](crate::Settings::durable)). To be
     /// drained after every input, in its order, and followed by [`synced`](Self::synced).
     pub fn poll_change(&mut self) -> Option<Change<'_>> {
-        if !self.settings.durable {
+        if !self.settings.is_durable() {
             return None;
         }
         if let Some(change) = self.poll_received() {

@@ -1,4 +1,6 @@
-//! Messages whose payload is larger than memory, on their way out: the engine sends the front, the shell writes the
+//! Messages whose payload is larger than memory.
+//!
+//! On their way in they come as their front and then in chunks. On their way out the engine sends the front, the shell writes the
 //! payload from wherever it is, straight to the transport. Nothing comes in between, and it counts for keep alive.
 //!
 //! The order of a shell: [`Engine::begin_publish`]; write all of [`Engine::transmit`]; then write payload while
@@ -6,14 +8,19 @@
 //! must be finished on this connection. At QoS 1 and 2 it may be asked for once more after the session was resumed
 //! ([`Engine::payload_wanted`], [`Engine::resume_payload`]).
 
+use super::inbound::Taken;
 use super::outbox::{RESERVE, Source};
-use super::{Engine, Phase};
-use crate::error::RequestError;
-use crate::event::Ticket;
+use super::{Engine, Phase, is_v5};
+use crate::delivery::Arrival;
+use crate::error::{ProtocolError, RequestError};
+use crate::event::{Event, Ticket};
 use crate::message::Message;
 use crate::session::{SendSlot, flag};
 use crate::time::Instant;
-use mqtt_packet::{Delivery, EncodeError, FixedHeader, PacketId, Publish, QoS, SliceSink, Version};
+use crate::topic_alias::Aliases;
+use mqtt_packet::{
+    Delivery, EncodeError, FixedHeader, PacketId, PacketType, Publish, PublishHead, QoS, SliceSink, Version,
+};
 
 impl Engine<'_> {
     /// Takes a message whose payload, of `payload_len` bytes, follows from the shell; that of `message` is not looked
@@ -43,7 +50,7 @@ impl Engine<'_> {
             self.out.put_long(Source::Application, payload_len);
             return Ok(self.out.give_out());
         }
-        if self.settings.durable {
+        if self.settings.is_durable() {
             return Err(RequestError::NoRoom);
         }
         if self.inflight.pending < self.inflight.count() || self.unacknowledged >= self.limits.receive_maximum
@@ -138,6 +145,56 @@ impl Engine<'_> {
         let header_len = usize::from(header.header_len);
         let head = Publish::decode_head(header, bytes.get(header_len..)?, self.settings.version).ok()??;
         Some((header_len.wrapping_add(head.head_len), head.payload_len))
+    }
+
+    pub(super) fn message_start<'rx>(
+        &mut self,
+        mut head: PublishHead<'rx>,
+        aliases: &'rx mut Aliases<'_>,
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
+        match self.phase {
+            Phase::Connected => {}
+            Phase::Closing => return Ok(()),
+            _ => return Err(ProtocolError::Unexpected(PacketType::Publish)),
+        }
+        if is_v5(self.settings.version) {
+            head.publish.topic = aliases.resolve(&head.publish, self.alias_maximum)?;
+        }
+        let delivery = head.publish.delivery;
+        if self.arrival(delivery) == Arrival::Deliver {
+            self.incoming = Some(Some(delivery));
+            *event = Some(Event::MessageStart(head));
+            return Ok(());
+        }
+        // Answered at once, passed over as it comes.
+        self.take(delivery)?;
+        self.incoming = Some(None);
+        Ok(())
+    }
+
+    pub(super) fn chunk<'rx>(
+        &mut self,
+        bytes: &'rx [u8],
+        last: bool,
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
+        let Some(incoming) = self.incoming.filter(|_| self.phase == Phase::Connected) else {
+            return Ok(());
+        };
+        if last {
+            self.incoming = None;
+        }
+        let Some(delivery) = incoming else {
+            return Ok(());
+        };
+        // Only now it has arrived: a message that was cut off comes again and is no repeat.
+        let receipt = match (last, last.then(|| self.take(delivery)).transpose()?) {
+            (true, Some(Taken::Deliver(receipt))) => receipt,
+            _ => None,
+        };
+        *event = Some(Event::Chunk { bytes, last, receipt });
+        Ok(())
     }
 }
 
