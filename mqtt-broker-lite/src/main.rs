@@ -2,8 +2,10 @@
 
 #![allow(clippy::disallowed_methods)] // This is the shell.
 
-use clap::Parser;
+mod store_command;
+
 use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
 use mqtt_broker_lite::{Broker, SyncMode};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,8 +21,10 @@ use tracing_subscriber::EnvFilter;
 /// Sessions, their messages and retained messages are kept in the data directory, and nothing is acknowledged before it
 /// is safe there.
 #[derive(Parser)]
-#[command(name = "mqtt-broker-lite", version)]
+#[command(name = "mqtt-broker-lite", version, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Listen here; may be given several times [default: mqtt://127.0.0.1:1883]
     #[arg(long, value_name = "URL")]
     listen: Vec<String>,
@@ -39,6 +43,13 @@ struct Options {
     /// What to log: error, warn, info, debug, trace, or a filter like mqtt_broker_lite=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at a data directory that no broker uses
+    #[command(subcommand)]
+    Store(store_command::StoreCommand),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +72,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<ExitCode, String> {
+    // What is kept is nobody else's to read.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let filter =
         EnvFilter::try_new(&options.log).map_err(|error| format!("--log {}: {error}", options.log))?;
     tracing_subscriber::fmt()
@@ -68,12 +81,14 @@ fn run(options: Options) -> Result<ExitCode, String> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Some(Command::Store(command)) = options.command {
+        return store_command::run(command);
+    }
     // Before the listeners are open, so that no signal finds nobody.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("no signals: {error}"))?;
     let mut builder = Broker::builder().workers(options.workers);
     if !options.in_memory {
         // What is kept is nobody else's to read.
-        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         say_mode(options.sync);
         builder = builder.data(options.data_dir, options.sync).on_fault(|fault| {
             eprintln!("mqtt-broker-lite: {fault}; nothing was acknowledged that is not safe");

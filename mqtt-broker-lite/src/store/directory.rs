@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A store touches files.
 
-use super::StoreError;
+use super::{StoreError, SyncMode, journals};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,94 @@ impl Directory {
             None => write_whole(path, "format", format!("{TITLE}{FORMAT}\n").as_bytes())?,
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Takes a directory that is one of ours already.
+    pub(super) fn existing(path: &Path) -> Result<Self, StoreError> {
+        if path.join("format").exists() {
+            Self::open(path)
+        } else {
+            Err(StoreError::Foreign(path.to_owned()))
+        }
+    }
+
+    /// Whether there is a store here, or only the beginning of one.
+    pub(super) fn has_store(&self) -> Result<bool, StoreError> {
+        let database = self.database();
+        if database.join("version").exists() {
+            return Ok(true);
+        }
+        if self.path.join("mode").exists() {
+            return Err(StoreError::Damaged("the database is gone".to_owned()));
+        }
+        // It was never opened, so nothing was ever stored.
+        match fs::remove_dir_all(&database) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(false),
+        }
+    }
+
+    /// How the last process to write here made things safe.
+    pub(super) fn was_always_synced(&self) -> bool {
+        fs::read_to_string(self.path.join("mode")).is_ok_and(|mode| mode.trim_end() == "always")
+    }
+
+    /// From now on somebody writes here.
+    pub(super) fn begin(&self, mode: SyncMode) -> Result<(), StoreError> {
+        let mode = match mode {
+            SyncMode::Always => "always\n",
+            SyncMode::Interval(_) | SyncMode::Off => "later\n",
+        };
+        write_whole(&self.path, "mode", mode.as_bytes())?;
+        for name in ["closed", "repaired"] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(File::open(&self.path)?.sync_all()?)
+    }
+
+    /// Nobody writes here any more: what was written last, and how long the journals are.
+    pub(super) fn end(&self, last_batch: u64) -> Result<(), StoreError> {
+        Ok(write_whole(&self.path, "closed", self.ending(last_batch)?.as_bytes())?)
+    }
+
+    fn ending(&self, last_batch: u64) -> Result<String, StoreError> {
+        let mut text = format!("batch {last_batch}\n");
+        for journal in journals::files(&self.database())? {
+            let name = journal.file_name().unwrap_or_default().display().to_string();
+            text.push_str(&format!("{name} {}\n", fs::metadata(&journal)?.len()));
+        }
+        Ok(text)
+    }
+
+    /// What a proper end left is still there.
+    pub(super) fn check_ending(&self, last_batch: u64) -> Result<(), StoreError> {
+        match fs::read_to_string(self.path.join("closed")) {
+            Ok(text) if text == self.ending(last_batch)? => Ok(()),
+            Ok(_) => {
+                Err(StoreError::Damaged("the journals do not end as they did when it was closed".to_owned()))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                Err(StoreError::Damaged("the file `closed` cannot be read".to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What was missing was found to be missing, and the rest is to be used.
+    pub(super) fn set_repaired(&self) -> Result<(), StoreError> {
+        match fs::remove_file(self.path.join("closed")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        Ok(write_whole(&self.path, "repaired", b"")?)
+    }
+
+    pub(super) fn is_repaired(&self) -> bool {
+        self.path.join("repaired").exists()
     }
 
     /// Where the database is.

@@ -4,15 +4,18 @@
 
 use super::batch::Batch;
 use super::directory::Directory;
+use super::journals;
 use super::record::{self, Kind, Unreadable};
-use super::{Store, StoreError, SyncMode, Written};
+use super::{Store, StoreError, SyncMode, Written, tables};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId, home};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// How many changes are given back at once.
 const CHUNK: usize = 512;
+/// How much is copied at once.
+const COPY: usize = 1 << 20;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// What the journals may take before tables are written to be rid of them.
@@ -41,6 +44,41 @@ pub struct Fjall {
     tables: [Keyspace; Kind::ALL.len()],
     sync: SyncMode,
     last_batch: u64,
+    cut_off: Vec<String>,
+}
+
+/// Looks at a key and its value.
+pub(super) type Show<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
+
+/// The store as it was at a moment.
+pub(super) struct Still {
+    snapshot: Snapshot,
+    tables: [Keyspace; Kind::ALL.len()],
+}
+
+impl Still {
+    /// Writes it as a store of its own into a directory that is missing or empty.
+    pub(super) fn copy_to(&self, target: &Path) -> Result<(), StoreError> {
+        let mut copy = Fjall::open(target, SyncMode::Off)?;
+        if copy.last_batch > 0 {
+            return Err(StoreError::Foreign(target.to_owned()));
+        }
+        for (kind, table) in Kind::ALL.into_iter().zip(&self.tables) {
+            let mut batch = Batch::default();
+            let mut size = 0_usize;
+            for guard in self.snapshot.iter(table).filter(|_| kind != Kind::Meta) {
+                let (key, value) = guard.into_inner()?;
+                size = size.saturating_add(key.len()).saturating_add(value.len());
+                batch.put(kind, key.to_vec(), value.to_vec());
+                if size > COPY {
+                    copy.write(std::mem::take(&mut batch))?;
+                    size = 0;
+                }
+            }
+            copy.write(batch)?;
+        }
+        copy.close()
+    }
 }
 
 impl std::fmt::Debug for Fjall {
@@ -56,6 +94,26 @@ impl Fjall {
     /// Why it cannot be used.
     pub fn open(directory: &Path, sync: SyncMode) -> Result<Self, StoreError> {
         let directory = Directory::open(directory)?;
+        let journals = if directory.has_store()? { examine(&directory)? } else { Examined::default() };
+        let mut store = Self::open_database(directory, sync)?;
+        store.cut_off = journals.cut_off;
+        // Tables may know of batches that the journals have lost.
+        if journals.last.is_some_and(|last| last != store.last_batch) && !store.directory.is_repaired() {
+            let last = journals.last.unwrap_or_default();
+            let what =
+                format!("the journals end with batch {last}, but there was batch {}", store.last_batch);
+            return Err(StoreError::Damaged(what));
+        }
+        store.directory.begin(sync)?;
+        Ok(store)
+    }
+
+    /// Opens it though it is damaged, to read what is left.
+    pub(super) fn open_damaged(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_database(Directory::existing(directory)?, SyncMode::Always)
+    }
+
+    fn open_database(directory: Directory, sync: SyncMode) -> Result<Self, StoreError> {
         let database = Database::builder(directory.database())
             .worker_threads(1)
             .cache_size(16 * MIB)
@@ -64,11 +122,67 @@ impl Fjall {
         let table = |kind: Kind| database.keyspace(kind.name(), || options(kind));
         let [a, b, c, d, e, f, g, h, i] = Kind::ALL.map(table);
         let tables = [a?, b?, c?, d?, e?, f?, g?, h?, i?];
-        let mut store = Self { directory, database, tables, sync, last_batch: 0 };
+        let mut store = Self { directory, database, tables, sync, last_batch: 0, cut_off: Vec::new() };
         if let Some(value) = store.table(Kind::Meta).get(Batch::KEY)? {
             store.last_batch = Batch::number(&value).ok_or(Unreadable(Kind::Meta))?;
         }
         Ok(store)
+    }
+
+    /// What opening it cut off: the rest of a batch that was not written to its end.
+    pub fn cut_off(&self) -> &[String] {
+        &self.cut_off
+    }
+
+    /// Writes everything into tables without what was removed, which gives back its space.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        for table in &self.tables {
+            table.rotate_memtable_and_wait()?;
+            table.major_compact()?;
+        }
+        Ok(())
+    }
+
+    /// Everything as it is now, to be read while more is written.
+    pub(super) fn snapshot(&self) -> Still {
+        Still { snapshot: self.database.snapshot(), tables: self.tables.clone() }
+    }
+
+    /// Shows every record of a table.
+    pub(super) fn each(&self, kind: Kind, show: Show<'_>) -> Result<(), StoreError> {
+        for entry in self.records(&self.database.snapshot(), kind) {
+            let (key, value) = entry?;
+            show(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// Copies what can be read of another store's table: from the front up to the damage, and from the back.
+    pub(super) fn copy_table(&mut self, from: &Self, kind: Kind) -> Result<u64, StoreError> {
+        let mut records = BTreeMap::new();
+        let table = from.table(kind);
+        let halves: [Box<dyn Iterator<Item = Guard>>; 2] =
+            [Box::new(table.iter()), Box::new(table.iter().rev())];
+        for half in halves {
+            for guard in half {
+                let Ok((key, value)) = guard.into_inner() else {
+                    break;
+                };
+                if record::change(kind, &key, &value).is_ok() && records.insert(key, value).is_some() {
+                    break;
+                }
+            }
+        }
+        let count = records.len() as u64;
+        let mut batch = Batch::default();
+        for (key, value) in records {
+            batch.put(kind, key.to_vec(), value.to_vec());
+        }
+        self.write(batch)?;
+        Ok(count)
     }
 
     fn table(&self, kind: Kind) -> &Keyspace {
@@ -103,9 +217,76 @@ impl Fjall {
         }
     }
 
+    /// Writes a batch under the next number.
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let number = self.last_batch.saturating_add(1);
+        let durability = match self.sync {
+            SyncMode::Always => PersistMode::SyncData,
+            SyncMode::Interval(_) | SyncMode::Off => PersistMode::Buffer,
+        };
+        let mut written = self.database.batch().durability(Some(durability));
+        for (kind, key, value) in batch.finish(number) {
+            let table = self.table(kind);
+            match value {
+                Some(value) => written.insert(table, key, value),
+                None if kind == Kind::Message => written.remove_weak(table, key),
+                None => written.remove(table, key),
+            }
+        }
+        written.commit()?;
+        self.last_batch = number;
+        Ok(())
+    }
+
     fn persist(&self, mode: PersistMode) -> Result<(), StoreError> {
         Ok(self.database.persist(mode)?)
     }
+}
+
+/// What is in the journals, and what was cut off.
+#[derive(Default)]
+struct Examined {
+    last: Option<u64>,
+    cut_off: Vec<String>,
+}
+
+/// Looks at all files before the database does. What an interrupted write left at the end is cut off; what was stored and
+/// is not there is an error.
+fn examine(directory: &Directory) -> Result<Examined, StoreError> {
+    let database = directory.database();
+    let damage = tables::damage(&database)?;
+    if !damage.is_empty() {
+        return Err(StoreError::Damaged(damage.join("; ")));
+    }
+    let mut journals = journals::read(&database)?;
+    let mut cut_off = Vec::new();
+    if let Some(damage) = &journals.damage {
+        if directory.was_always_synced() {
+            return Err(StoreError::Damaged(damage.what.clone()));
+        }
+        // What was not synced may have reached the disk in any order before the power was cut.
+        cut_off.push(format!("{}: what follows was not synced yet and is cut off", damage.what));
+        journals::cut_all(&database, damage)?;
+        journals = journals::read(&database)?;
+    }
+    if let Some(last) = journals.last {
+        directory.check_ending(last)?;
+    }
+    if let Some((file, at, length)) = &journals.torn {
+        let file_name = file.file_name().unwrap_or_default().display();
+        cut_off.push(format!(
+            "{file_name} at byte {at}: the last {length} bytes are no whole batch and are cut off, as after a crash in \
+             the middle of a write"
+        ));
+        journals::cut(file, *at)?;
+    }
+    for cut in &cut_off {
+        tracing::warn!("{cut}");
+    }
+    Ok(Examined { last: journals.last, cut_off })
 }
 
 /// Small tables are kept in small pieces, so that they do not hold up the journals.
@@ -138,26 +319,7 @@ impl Store for Fjall {
                 }
             }
         }
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let number = self.last_batch.saturating_add(1);
-        let durability = match self.sync {
-            SyncMode::Always => PersistMode::SyncData,
-            SyncMode::Interval(_) | SyncMode::Off => PersistMode::Buffer,
-        };
-        let mut written = self.database.batch().durability(Some(durability));
-        for (kind, key, value) in steps.finish(number) {
-            let table = self.table(kind);
-            match value {
-                Some(value) => written.insert(table, key, value),
-                None if kind == Kind::Message => written.remove_weak(table, key),
-                None => written.remove(table, key),
-            }
-        }
-        written.commit()?;
-        self.last_batch = number;
-        Ok(())
+        self.write(steps)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -240,6 +402,7 @@ impl Store for Fjall {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
-        self.persist(PersistMode::SyncAll)
+        self.persist(PersistMode::SyncAll)?;
+        self.directory.end(self.last_batch)
     }
 }

@@ -7,12 +7,22 @@ mod batch;
 mod directory;
 #[cfg(feature = "persistence")]
 mod fjall;
+#[cfg(feature = "persistence")]
+mod journals;
+#[cfg(feature = "persistence")]
+mod json;
+#[cfg(feature = "persistence")]
+mod maintenance;
 mod memory;
 #[cfg(feature = "persistence")]
 mod record;
+#[cfg(feature = "persistence")]
+mod tables;
 
 #[cfg(feature = "persistence")]
 pub use fjall::Fjall;
+#[cfg(feature = "persistence")]
+pub use maintenance::{Finding, backup, check, compact, dump, repair};
 pub use memory::Memory;
 
 use crate::core::{Cause, Change, Part, ShardId};

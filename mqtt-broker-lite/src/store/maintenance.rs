@@ -1,0 +1,155 @@
+//! What an operator does with a store that nobody has open: look whether it is whole, use what is left of it, read it.
+
+#![allow(clippy::disallowed_methods)] // A store touches files.
+
+use super::directory::Directory;
+use super::fjall::Fjall;
+use super::json;
+use super::record::{self, Kind};
+use super::{StoreError, SyncMode, journals, tables};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// Something about a store, and whether it is a fault.
+#[derive(Debug)]
+pub struct Finding {
+    /// One line.
+    pub text: String,
+    /// Whether something is missing that was stored.
+    pub is_damage: bool,
+}
+
+impl Finding {
+    fn note(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_damage: false }
+    }
+
+    fn damage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_damage: true }
+    }
+}
+
+/// Looks at everything in a store, without changing it.
+///
+/// # Errors
+/// It cannot be looked at: somebody has it open, or it is none.
+pub fn check(directory: &Path) -> Result<Vec<Finding>, StoreError> {
+    let directory = Directory::existing(directory)?;
+    if !directory.has_store()? {
+        return Ok(vec![Finding::note("nothing was stored yet")]);
+    }
+    let database = directory.database();
+    let mut findings: Vec<_> = tables::damage(&database)?.into_iter().map(Finding::damage).collect();
+    let journals = journals::read(&database)?;
+    let last = journals.last.unwrap_or_default();
+    findings
+        .push(Finding::note(format!("{} batches in the journals, up to number {last}", journals.batches)));
+    if let Some(damage) = journals.damage {
+        findings.push(Finding::damage(damage.what));
+    } else if let Err(error) = directory.check_ending(last) {
+        findings.push(Finding::damage(error.to_string()));
+    }
+    if let Some((file, at, length)) = journals.torn {
+        let name = file.file_name().unwrap_or_default().display();
+        findings.push(Finding::note(format!(
+            "{name} at byte {at}: {length} bytes of a batch that was not written to its end"
+        )));
+    }
+    Ok(findings)
+}
+
+/// Makes a store usable again that is damaged: what cannot be read is left out, and kept beside it in `damaged`.
+///
+/// # Errors
+/// Nothing can be done.
+pub fn repair(directory: &Path) -> Result<Vec<Finding>, StoreError> {
+    let findings = check(directory)?;
+    if !findings.iter().any(|finding| finding.is_damage) {
+        return Ok(vec![Finding::note("nothing to repair")]);
+    }
+    let mut done = Vec::new();
+    let owned = Directory::existing(directory)?;
+    let database = owned.database();
+    while let Some(damage) = journals::read(&database)?.damage {
+        done.push(Finding::damage(format!("{}: cut off here", damage.what)));
+        journals::cut_all(&database, &damage)?;
+    }
+    if let Some((file, at, length)) = journals::read(&database)?.torn {
+        done.push(Finding::note(format!("{length} bytes of an unfinished batch: cut off")));
+        journals::cut(&file, at)?;
+    }
+    owned.set_repaired()?;
+    let damaged_tables = tables::damage(&database)?;
+    if damaged_tables.is_empty() {
+        return Ok(done);
+    }
+    done.extend(damaged_tables.into_iter().map(Finding::damage));
+    drop(owned);
+    done.push(salvage(directory)?);
+    Ok(done)
+}
+
+/// Copies what can be read into a new store, which takes the place of the old one.
+fn salvage(directory: &Path) -> Result<Finding, StoreError> {
+    let fresh = directory.with_extension("repaired");
+    let aside = directory.join("damaged");
+    let kept = {
+        let old = Fjall::open_damaged(directory)?;
+        let mut new = Fjall::open(&fresh, SyncMode::Always)?;
+        let mut kept = 0_u64;
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Meta) {
+            kept = kept.saturating_add(new.copy_table(&old, kind)?);
+        }
+        super::Store::close(&mut new)?;
+        kept
+    };
+    super::directory::make(&aside)?;
+    let _ = fs::remove_dir_all(aside.join("db"));
+    fs::rename(directory.join("db"), aside.join("db"))?;
+    fs::rename(fresh.join("db"), directory.join("db"))?;
+    fs::remove_dir_all(&fresh)?;
+    Ok(Finding::note(format!(
+        "{kept} records were read and are in a new database; the old one is in `damaged`"
+    )))
+}
+
+/// Writes every record as one line of JSON.
+///
+/// # Errors
+/// It cannot be read, or not be written.
+pub fn dump(directory: &Path, out: &mut impl Write) -> Result<(), StoreError> {
+    drop(Directory::existing(directory)?);
+    let store = Fjall::open(directory, SyncMode::Always)?;
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Meta) {
+        store.each(kind, &mut |key, value| {
+            let change = record::change(kind, key, value)?;
+            writeln!(out, "{}", json::line(&change))?;
+            Ok(())
+        })?;
+    }
+    let mut store = store;
+    super::Store::close(&mut store)
+}
+
+/// Copies a store to a directory that is missing or empty.
+///
+/// # Errors
+/// It cannot be read, or not be written there.
+pub fn backup(directory: &Path, target: &Path) -> Result<(), StoreError> {
+    drop(Directory::existing(directory)?);
+    let mut store = Fjall::open(directory, SyncMode::Always)?;
+    store.snapshot().copy_to(target)?;
+    super::Store::close(&mut store)
+}
+
+/// Gives back the space of what was removed.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn compact(directory: &Path) -> Result<(), StoreError> {
+    drop(Directory::existing(directory)?);
+    let mut store = Fjall::open(directory, SyncMode::Always)?;
+    store.compact()?;
+    super::Store::close(&mut store)
+}

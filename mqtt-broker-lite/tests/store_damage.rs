@@ -1,0 +1,356 @@
+//! Bits that flip and files that end early: a store opens with everything before the damage and says what it cut off, or
+//! does not open and says why. `TRIALS=2000` for more than the usual hundred of each, `SEED` for others.
+
+#![cfg(feature = "persistence")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::disallowed_types
+)]
+
+use mqtt_broker_lite::core::{
+    Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
+};
+use mqtt_broker_lite::store::{Fjall, Store, StoreError, SyncMode, Written, check, dump, repair};
+use mqtt_packet::{QoS, SubscribeOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Of about 2 KiB each, so that all are about 1 MiB.
+const BATCHES: u64 = 480;
+
+fn client() -> Arc<Client> {
+    Arc::new(Client { client_id: "someone".into(), user_name: None })
+}
+
+fn message(number: u64) -> Arc<Message> {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(440, u8::try_from(number % 251).unwrap());
+    Arc::new(Message {
+        topic: format!("t/{number}").into_bytes().into(),
+        properties: Vec::new().into(),
+        payload: payload.into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        expires: None,
+        publisher: client(),
+    })
+}
+
+fn written(number: u64, changes: Vec<Change>) -> Written {
+    let writer = ShardId(0);
+    Written { writer, cause: Cause { shard: writer, number }, changes }
+}
+
+fn batch(number: u64) -> Vec<Written> {
+    let session = SessionNumber(1);
+    let mut changes = Vec::new();
+    if number == 1 {
+        let record = SessionRecord { client: client(), expiry: u32::MAX, away_since: Some(1), will: None };
+        changes.push(Change::Session(session, record));
+    }
+    let record = SubscriptionRecord { options: SubscribeOptions::new(QoS::AtLeastOnce), id: 0 };
+    changes.push(Change::Subscription(session, format!("t/{number}").into(), record));
+    for place in 0..4 {
+        let sequence = number * 4 + place;
+        changes.push(Change::Message(MessageNumber(sequence), message(number)));
+        changes.push(Change::Queued {
+            session,
+            sequence,
+            message: MessageNumber(sequence),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            subscription_ids: Box::default(),
+        });
+    }
+    vec![written(number, changes)]
+}
+
+/// A store that others are copies of.
+struct Original {
+    directory: PathBuf,
+    /// Where each batch ends in the journal.
+    ends: Vec<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Ending {
+    Closed,
+    Killed,
+    /// Half of it is in tables.
+    Compacted,
+}
+
+fn journal(directory: &Path) -> PathBuf {
+    directory.join("db/0.jnl")
+}
+
+impl Original {
+    fn make(name: &str, ending: Ending) -> Self {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("damage-{name}"));
+        let _ = fs::remove_dir_all(&directory);
+        let live = directory.join("live");
+        let mut store = Fjall::open(&live, SyncMode::Always).unwrap();
+        let mut ends = vec![0];
+        for number in 1..=BATCHES {
+            store.commit(&batch(number)).unwrap();
+            ends.push(used(&journal(&live), *ends.last().unwrap()));
+            if ending == Ending::Compacted && number == BATCHES / 2 {
+                store.compact().unwrap();
+            }
+        }
+        if ending == Ending::Closed {
+            store.close().unwrap();
+        }
+        let copy = directory.join("original");
+        copy_all(&live, &copy);
+        // The rest is zeros, made when the file was; a bit of it is enough.
+        OpenOptions::new()
+            .write(true)
+            .open(journal(&copy))
+            .unwrap()
+            .set_len(ends[ends.len() - 1] + 4096)
+            .unwrap();
+        if ending == Ending::Closed {
+            let length = fs::metadata(journal(&copy)).unwrap().len();
+            fs::write(copy.join("closed"), format!("batch {BATCHES}\n0.jnl {length}\n")).unwrap();
+        }
+        Self { directory, ends }
+    }
+}
+
+/// Where the zeros at the end begin.
+fn used(path: &Path, from: u64) -> u64 {
+    let mut file = File::open(path).unwrap();
+    file.seek(SeekFrom::Start(from)).unwrap();
+    let mut bytes = vec![0; 64 << 10];
+    let read = file.read(&mut bytes).unwrap();
+    let last = bytes[..read].iter().rposition(|&byte| byte != 0);
+    from + last.map_or(0, |last| last as u64 + 1)
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// All files with something in them, in an order that is always the same.
+fn files(directory: &Path, found: &mut Vec<(PathBuf, u64)>) {
+    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(Result::unwrap).collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        if entry.file_type().unwrap().is_dir() {
+            files(&entry.path(), found);
+        } else if entry.metadata().unwrap().len() > 0 {
+            found.push((entry.path(), entry.metadata().unwrap().len()));
+        }
+    }
+}
+
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// What is left: the batches of which all messages are there, as they were.
+fn left(store: &Fjall) -> Vec<u64> {
+    let mut counts = std::collections::BTreeMap::new();
+    let mut sessions = 0;
+    let mut filters = BTreeSet::new();
+    store
+        .restore(1, &mut |_, changes| {
+            for change in changes {
+                match change {
+                    Change::Session(..) => sessions += 1,
+                    Change::Subscription(_, filter, _) => drop(filters.insert(filter)),
+                    Change::Message(number, found) => {
+                        assert_eq!(found, message(number.0 / 4), "a message is not as it was");
+                        *counts.entry(number.0 / 4).or_insert(0) += 1;
+                    }
+                    _ => {}
+                }
+            }
+        })
+        .unwrap();
+    let whole: Vec<_> = counts
+        .into_iter()
+        .map(|(number, count)| {
+            assert_eq!(count, 4);
+            number
+        })
+        .collect();
+    assert_eq!(sessions, usize::from(!whole.is_empty()));
+    assert!(whole.iter().all(|number| filters.contains(&*format!("t/{number}"))));
+    whole
+}
+
+/// What a trial did to a store, and what that led to.
+#[derive(Default, Debug)]
+struct Tally {
+    refused: u64,
+    cut_off: u64,
+    harmless: u64,
+}
+
+fn damage(path: &Path, at: u64, is_cut: bool, bit: u64) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    if is_cut {
+        file.set_len(at).unwrap();
+        return;
+    }
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 1 << bit]).unwrap();
+}
+
+fn one_trial(original: &Original, rng: &mut Rng, is_cut: bool, is_late: bool, tally: &mut Tally) {
+    let copy = original.directory.join("copy");
+    let _ = fs::remove_dir_all(&copy);
+    copy_all(&original.directory.join("original"), &copy);
+    let mut all = Vec::new();
+    files(&copy, &mut all);
+    let (path, at) = if is_late {
+        let length = fs::metadata(journal(&copy)).unwrap().len();
+        (journal(&copy), length - 1 - rng.below(64 << 10))
+    } else {
+        let mut at = rng.below(all.iter().map(|(_, length)| length).sum());
+        let (path, _) = all
+            .iter()
+            .find(|(_, length)| {
+                at < *length || {
+                    at -= length;
+                    false
+                }
+            })
+            .unwrap();
+        (path.clone(), at)
+    };
+    let is_journal = path == journal(&copy);
+    damage(&path, at, is_cut, rng.below(8));
+    let what = format!("{} at {at}, {}", path.display(), if is_cut { "cut" } else { "flipped" });
+    let opened = catch_unwind(AssertUnwindSafe(|| Fjall::open(&copy, SyncMode::Always)))
+        .unwrap_or_else(|_| panic!("a panic: {what}"));
+    match opened {
+        Err(error) => {
+            assert!(error.to_string().len() > 20, "{what}: {error}");
+            tally.refused += 1;
+        }
+        Ok(store) => {
+            let found = left(&store);
+            // Nothing that is wholly before the damage may be missing.
+            let before =
+                if is_journal { original.ends.iter().filter(|end| **end <= at).count() - 1 } else { 480 };
+            assert!(found.len() >= before, "{what}: {} batches left, {before} were before", found.len());
+            assert!(
+                found.iter().copied().eq(1..=found.len() as u64),
+                "{what}: a batch in the middle is gone"
+            );
+            if store.cut_off().is_empty() {
+                // A cut exactly behind a batch cannot be told from a batch that was never written, if nobody closed
+                // the store.
+                let at_end = is_cut && is_journal && original.ends.contains(&at);
+                assert!(found.len() as u64 == BATCHES || at_end, "{what}: silence");
+                tally.harmless += 1;
+            } else {
+                tally.cut_off += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_found_and_said() {
+    let number = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let trials: u64 = number("TRIALS", 100);
+    let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let seed = number("SEED", u64::try_from(clock).unwrap());
+    println!("SEED={seed}");
+    let mut rng = Rng(seed);
+    let originals = [
+        Original::make("closed", Ending::Closed),
+        Original::make("killed", Ending::Killed),
+        Original::make("compacted", Ending::Compacted),
+    ];
+    for is_cut in [false, true] {
+        let mut tally = Tally::default();
+        for trial in 0..trials {
+            let original = &originals[usize::try_from(trial % 3).unwrap()];
+            one_trial(original, &mut rng, is_cut, is_cut && trial % 2 == 0, &mut tally);
+        }
+        println!("{trials} {}: {tally:?}", if is_cut { "cuts" } else { "flips" });
+        assert!(tally.refused > trials / 20 && tally.cut_off > 0, "{tally:?}");
+    }
+}
+
+#[test]
+fn a_damaged_store_is_repaired_and_the_rest_is_there() {
+    let original = Original::make("repair", Ending::Killed);
+    let copy = original.directory.join("copy");
+    copy_all(&original.directory.join("original"), &copy);
+    assert!(!check(&copy).unwrap().iter().any(|finding| finding.is_damage));
+    damage(&journal(&copy), original.ends[100] + 200, false, 3);
+    let findings = check(&copy).unwrap();
+    let found = findings.iter().find(|finding| finding.is_damage).unwrap();
+    assert!(found.text.contains("0.jnl at byte"), "{}", found.text);
+    let error = Fjall::open(&copy, SyncMode::Always).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(repair(&copy).unwrap().iter().any(|finding| finding.is_damage));
+    assert!(copy.join("damaged/0.jnl").exists());
+    let store = Fjall::open(&copy, SyncMode::Always).unwrap();
+    assert!(left(&store).into_iter().eq(1..=100));
+    drop(store);
+    // And it is a store like any other from then on.
+    let mut out = Vec::new();
+    dump(&copy, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("{\"kind\":\"message\"")).count(), 400);
+    assert!(text.contains(r#""client_id":"someone""#));
+    assert_eq!(Fjall::open(&copy, SyncMode::Always).unwrap().cut_off(), [] as [String; 0]);
+}
+
+#[test]
+fn a_damaged_table_is_left_out() {
+    let original = Original::make("salvage", Ending::Compacted);
+    let copy = original.directory.join("copy");
+    copy_all(&original.directory.join("original"), &copy);
+    // What was compacted away goes when it is opened.
+    drop(Fjall::open(&copy, SyncMode::Always).unwrap());
+    // The largest file of a table: the messages.
+    let mut all = Vec::new();
+    files(&copy.join("db/keyspaces"), &mut all);
+    let (path, length) = all.into_iter().max_by_key(|(_, length)| *length).unwrap();
+    damage(&path, length / 2, false, 0);
+    let error = Fjall::open(&copy, SyncMode::Always).unwrap_err();
+    assert!(error.to_string().contains("not as it was written"), "{error}");
+    assert!(repair(&copy).unwrap().iter().any(|finding| finding.is_damage));
+    let store = Fjall::open(&copy, SyncMode::Always).unwrap();
+    let mut messages = 0;
+    store
+        .restore(1, &mut |_, changes| {
+            messages += changes.iter().filter(|change| matches!(change, Change::Message(..))).count();
+        })
+        .unwrap();
+    assert!(messages > 1500 && messages < 1920, "{messages}");
+}
