@@ -7,6 +7,7 @@ use mqtt_client::{ReasonCode, RequestError};
 use mqtt_packet::TopicFilter;
 use tokio::sync::{oneshot, watch};
 
+use crate::authentication::ReauthenticateError;
 use crate::delivery::Delivery;
 use crate::driver::Driver;
 use crate::error::{ConnectionError, PublishError, SubscribeError};
@@ -243,6 +244,33 @@ impl Client {
     /// Whether there is a connection.
     pub fn is_connected(&self) -> bool {
         matches!(*self.status().borrow(), Status::Connected)
+    }
+
+    /// Authenticates the connection again, with a new [exchange](crate::Exchange), and waits for the server's answer.
+    /// Everything else goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`ReauthenticateError`]. The wait ends after [`request_timeout`](Options::request_timeout).
+    ///
+    /// # Cancel safety
+    /// Where the future is dropped, the authentication goes on.
+    pub async fn reauthenticate(&self) -> Result<(), ReauthenticateError> {
+        let answered = self.ask_for_authentication()?;
+        let answered = tokio::time::timeout(self.handle.request_timeout, answered).await;
+        answered.map_err(|_| ReauthenticateError::Timeout)?.unwrap_or(Err(ReauthenticateError::Closed))
+    }
+
+    fn ask_for_authentication(
+        &self,
+    ) -> Result<oneshot::Receiver<Result<(), ReauthenticateError>>, ReauthenticateError> {
+        let (answer, answered) = oneshot::channel();
+        let mut state = self.shared().lock();
+        if state.is_closing() {
+            return Err(ReauthenticateError::Closed);
+        }
+        state.reauthentications.push(answer);
+        self.shared().wake_driver(state);
+        Ok(answered)
     }
 
     /// Takes no more requests, delivers what was taken for at most `patience`, takes leave with DISCONNECT, and waits for

@@ -144,7 +144,7 @@ impl Deliveries {
     }
 
     /// Nobody waits for this message any more.
-    fn abandon(&mut self, key: usize) {
+    pub(crate) fn abandon(&mut self, key: usize) {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.awaited = false;
             slot.waker = None;

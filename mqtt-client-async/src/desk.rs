@@ -1,17 +1,17 @@
 //! What becomes of what the engine reports: messages to streams, outcomes to whoever waits for them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use mqtt_client::{Connected, Engine, Event as EngineEvent, Outcome, Receipt, Ticket};
+use mqtt_client::{Connected, Engine, Event as EngineEvent, Key, Loss, Outcome, Receipt, Ticket};
 use mqtt_packet::{Properties, ReasonCode};
 use tokio::time::Instant;
 
 use crate::error::{ConnectionError, DeliveryError, ServerWords, SubscribeError};
 use crate::event::Event;
-use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder};
+use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder, Publish};
 use crate::options::Options;
 use crate::properties::PropertyList;
 use crate::shared::{Control, Hold, Shared};
@@ -112,10 +112,12 @@ pub(crate) struct Desk {
     pub(crate) is_over: bool,
     wakers: Vec<Waker>,
     lost: Vec<Control>,
+    /// What an earlier process took and what has not arrived.
+    restored: HashMap<Key, Publish>,
 }
 
 impl Desk {
-    pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, options: &Options, restored: HashMap<Key, Publish>) -> Self {
         Self {
             shared,
             tickets: Tickets::new(),
@@ -128,6 +130,7 @@ impl Desk {
             is_over: false,
             wakers: Vec::new(),
             lost: Vec::new(),
+            restored,
         }
     }
 
@@ -308,7 +311,7 @@ impl Desk {
             progress = true;
             let said = self.said.take_if(|(said, _)| *said == ticket).map(|(_, properties)| properties);
             match self.tickets.take(ticket) {
-                None => {}
+                None => self.complete_restored(ticket, outcome),
                 Some(Pending::Publish(delivery, _)) => {
                     let fate = fate(outcome, said.unwrap_or_default());
                     let waker = self.shared.lock().deliveries.complete(delivery, fate);
@@ -325,6 +328,14 @@ impl Desk {
         }
         self.wakers.drain(..).for_each(Waker::wake);
         progress
+    }
+
+    /// What an earlier process took is done with; or it is published anew, where the session was lost.
+    fn complete_restored(&mut self, ticket: Ticket, outcome: Outcome) {
+        let message = ticket.packet_id().and_then(|id| self.restored.remove(&id.get().into()));
+        if let (Some(message), Outcome::Lost(Loss::SessionLost)) = (message, outcome) {
+            self.shared.take_back(message);
+        }
     }
 
     /// A message will not be sent.

@@ -8,12 +8,14 @@ use mqtt_client::{Aliases, Engine, Framer, Memory, ReceivedSlot, SendSlot, Setti
 use tokio::time::timeout_at;
 use tracing::Instrument;
 
+use crate::authentication::{self, Exchange};
 use crate::error::ConnectionError;
 use crate::event::Event;
-use crate::options::Options;
+use crate::options::{ConnectValues, Options};
 use crate::reconnect::Attempt;
 use crate::session::{Session, now};
 use crate::shared::Shared;
+use crate::storage::Storage;
 use crate::transport::Carrier;
 
 /// How much memory each Topic Alias of the server has, for topics of up to 254 bytes; and each of ours.
@@ -89,12 +91,23 @@ async fn run(shared: &Arc<Shared>, options: Options) -> ConnectionError {
     settings.response_timeout = options.response_timeout.into();
     // The streams decide when a message is taken.
     settings.manual_acknowledgement = true;
-    settings.assume_session = options.assume_session;
-    let engine = Engine::new(memory, settings);
+    let has_store = options.store.is_some();
+    settings.durable = has_store;
+    // What the store does not have of it is nothing.
+    settings.assume_session = options.assume_session || has_store;
+    let mut engine = Engine::new(memory, settings);
+    let mut buffer = if has_store { vec![0; sizes.messages] } else { Vec::new() };
+    let storage = match Storage::open(options.store.as_ref(), &mut engine, &mut buffer).await {
+        Ok(storage) => storage,
+        Err(error) => return error.into(),
+    };
+    drop(buffer);
     let framer = Framer::new(&mut receive, options.version);
     let aliases = Aliases::new(&mut aliases, options.topic_alias_maximum);
-    let mut session = Session::new(engine, framer, aliases, &options, shared.clone());
-    reconnect(&mut session, shared, &options).await
+    let mut session = Session::new(engine, framer, aliases, &options, shared.clone(), storage);
+    let end = reconnect(&mut session, shared, &options).await;
+    session.settle().await;
+    end
 }
 
 /// One attempt after the other, for as long as the policy says so.
@@ -140,23 +153,34 @@ async fn connect(
     options: &Options,
 ) -> (bool, ConnectionError) {
     let deadline = now().checked_add(options.connect_timeout);
-    let open = open(attempt, options);
+    let mut values = attempt.values.clone();
+    let open = open(attempt, &mut values, options);
     let opened = match deadline {
         Some(deadline) => session.wait(timeout_at(deadline, open)).await,
         None => session.wait(async { Ok(open.await) }).await,
     };
-    let mut carrier = match opened {
-        Ok(Ok(Ok(carrier))) => carrier,
+    let (mut carrier, exchange) = match opened {
+        Ok(Ok(Ok(opened))) => opened,
         Ok(Ok(Err(error))) | Err(error) => return (false, error),
         Ok(Err(_)) => return (false, ConnectionError::ConnectTimeout),
     };
-    session.converse(&mut *carrier, &attempt.values, options, deadline).await
+    session.authentication.opened(exchange);
+    session.converse(&mut *carrier, &values, options, deadline).await
 }
 
-async fn open(attempt: &mut Attempt, options: &Options) -> Result<Box<dyn Carrier>, ConnectionError> {
+type Opened = (Box<dyn Carrier>, Option<Box<dyn Exchange>>);
+
+/// Asks the hook, begins the authentication, and opens the carrier. `values` is what CONNECT will say.
+async fn open(
+    attempt: &mut Attempt,
+    values: &mut ConnectValues,
+    options: &Options,
+) -> Result<Opened, ConnectionError> {
     if let Some(hook) = &options.before_connect {
         hook.before_connect(attempt).await?;
+        values.clone_from(&attempt.values);
     }
+    let exchange = authentication::begin(options, values).await?;
     tracing::debug!(transport = ?attempt.transport, number = attempt.number, "connecting");
-    Ok(attempt.transport.connect().await?)
+    Ok((attempt.transport.connect().await?, exchange))
 }

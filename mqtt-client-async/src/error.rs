@@ -7,7 +7,9 @@ use mqtt_client::{Loss, ProtocolError, ReasonCode, RequestError};
 use mqtt_packet::{DecodeError, StringError};
 use thiserror::Error;
 
+use crate::authentication::AuthenticationError;
 use crate::message::Acknowledgement;
+use crate::storage::StoreError;
 
 /// Why there is no connection, or not any more.
 #[derive(Clone, Debug, Error)]
@@ -40,6 +42,12 @@ pub enum ConnectionError {
     /// The server took nothing of what was written for [`write_timeout`](crate::Options::write_timeout).
     #[error("the server takes no bytes")]
     WriteTimeout,
+    /// This side was not content with the extended authentication, or could not go on with it.
+    #[error("authentication failed: {0}")]
+    Authentication(#[from] AuthenticationError),
+    /// The store of the session failed: nothing is promised any more.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The application asked for the end.
     #[error("the client was shut down")]
     Shutdown,

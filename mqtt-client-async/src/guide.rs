@@ -68,6 +68,7 @@
 //! | [`Subscription::unsubscribe`](crate::Subscription::unsubscribe) | the subscription ends all the same |
 //! | [`Client::request`](crate::Client::request), [`Requests::request`](crate::Requests::request) | the request may have been sent; its response is dropped |
 //! | [`Client::shutdown`](crate::Client::shutdown), [`disconnect_with`](crate::Client::disconnect_with), [`abort`](crate::Client::abort) | the client ends all the same |
+//! | [`Client::reauthenticate`](crate::Client::reauthenticate) | the authentication goes on |
 //! | [`Client::ended`](crate::Client::ended) | nothing |
 //! | [`Driver`](crate::Driver) | the connection is closed without DISCONNECT, and everything that waits ends |
 //!
@@ -76,7 +77,7 @@
 //! | wait | bound |
 //! |---|---|
 //! | an attempt to connect: hook, name, TCP, TLS, WebSocket, CONNACK | [`connect_timeout`](crate::Options::connect_timeout), 30 s |
-//! | for room in the queue; SUBACK, UNSUBACK | [`request_timeout`](crate::Options::request_timeout), 30 s |
+//! | for room in the queue; SUBACK, UNSUBACK, authentication again | [`request_timeout`](crate::Options::request_timeout), 30 s |
 //! | for what becomes of a message | [`delivery_timeout`](crate::Options::delivery_timeout), 5 min |
 //! | for PINGRESP | [`response_timeout`](crate::Options::response_timeout), 10 s |
 //! | for a server that takes no bytes | [`write_timeout`](crate::Options::write_timeout), 30 s |
@@ -109,6 +110,26 @@
 //!   nothing.
 //!
 //! Without [`session`](crate::Options::session) each connection has a session of its own.
+//!
+//! ## Beyond the process
+//!
+//! With a [`store`](crate::Options::store) the session outlives the program too, also one that is killed: a message of QoS
+//! 1 or 2 that was handed to the session is in the file before it is sent, and the next run of the program sends it again
+//! with its Packet Identifier; an identifier of a message of QoS 2 that came in is in the file before PUBREC says so. What
+//! is published without a connection is kept, too. Should the server have lost the session, the next run publishes what an
+//! earlier one had taken once more, so it may arrive twice then; what this run had taken ends with
+//! [`Loss::SessionLost`](crate::Loss::SessionLost), and the program decides.
+//!
+//! What a message waits for in the queue is not kept: await the [`Delivery`](crate::Delivery), or look before the next start
+//! at [`stored_messages`](crate::Options::stored_messages). And messages that a server has kept for the session come with
+//! the connection: make the streams first ([`Client::new`](crate::Client::new),
+//! [`messages`](crate::Client::messages), then spawn the driver).
+//!
+//! # Authentication by exchange
+//!
+//! With an [`Authenticator`](crate::Authenticator) CONNECT names its method, AUTH carries challenge and answer, and nothing
+//! else is said before the client's side is content with the server, too.
+//! [`Client::reauthenticate`](crate::Client::reauthenticate) does it again on the open connection.
 //!
 //! # From rumqttc
 //!

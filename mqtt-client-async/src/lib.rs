@@ -30,6 +30,7 @@
 // A shell: sockets, clock, tasks and the lock between them are its work.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod authentication;
 mod client;
 mod delivery;
 mod desk;
@@ -45,10 +46,12 @@ mod request;
 mod router;
 mod session;
 mod shared;
+mod storage;
 mod subscription;
 pub mod transport;
 mod url;
 
+pub use authentication::{AuthenticationError, Authenticator, Exchange, ReauthenticateError};
 pub use client::{Client, Report};
 pub use delivery::Delivery;
 pub use driver::Driver;
@@ -60,11 +63,13 @@ pub use properties::PropertyList;
 pub use reconnect::{Attempt, Backoff, BeforeConnect, ReconnectPolicy, is_fatal};
 pub use request::{Requests, ResponseError};
 pub use shared::Status;
+pub use storage::StoreError;
 pub use subscription::{Granted, Overflow, Subscribe, Subscription};
 pub use url::{Carriers, UrlError};
 
+pub use mqtt_client::system::FileStore;
 pub use mqtt_client::{
-    Loss, Properties, Property, ProtocolError, QoS, ReasonCode, RequestError, RetainHandling, Utf8Str,
-    Version,
+    Key, Loss, Properties, Property, ProtocolError, QoS, ReasonCode, RequestError, RetainHandling, Store,
+    Utf8Str, Version,
 };
 pub use mqtt_packet::{PacketType, PropertyPlace, TopicFilter, TopicName};

@@ -73,6 +73,16 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// A message that stands in a packet.
+    pub(crate) fn copy(publish: &mqtt_packet::Publish<'_>) -> Self {
+        Self {
+            retain: publish.retain,
+            properties: PropertyList::copy(&publish.properties),
+            ..Self::new(publish.topic.as_str(), Bytes::copy_from_slice(publish.payload))
+                .qos(publish.delivery.qos())
+        }
+    }
+
     /// A message of QoS 0, not retained, without properties.
     pub fn new(topic: impl Into<Topic>, payload: impl Into<Bytes>) -> Self {
         Self {

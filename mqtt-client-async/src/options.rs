@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt_client::{Utf8Str, Version};
+use mqtt_client::{Store, Utf8Str, Version};
 use mqtt_packet::{DecodeError, Property, TopicName, Will};
 
-use crate::message::{Publish, Topic};
+use crate::authentication::Authenticator;
+use crate::message::{Message, Publish, Topic};
 use crate::properties::PropertyList;
 use crate::reconnect::{Backoff, BeforeConnect, ReconnectPolicy};
+use crate::storage::{self, StoreError};
 use crate::transport::Transport;
 use crate::url::{Carriers, Target, UrlError};
 
@@ -127,6 +129,8 @@ pub struct Options {
     pub(crate) memory: MemoryOptions,
     pub(crate) reconnect: Option<Arc<dyn ReconnectPolicy>>,
     pub(crate) before_connect: Option<Arc<dyn BeforeConnect>>,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) store: Option<storage::Opener>,
 }
 
 /// What CONNECT says; a [hook](BeforeConnect) may change it before each attempt.
@@ -242,6 +246,8 @@ impl Options {
             memory: MemoryOptions::default(),
             reconnect: Some(Arc::new(Backoff::default())),
             before_connect: None,
+            authenticator: None,
+            store: None,
         }
     }
 
@@ -427,6 +433,55 @@ impl Options {
     #[must_use]
     pub fn before_connect(self, hook: impl BeforeConnect) -> Self {
         Self { before_connect: Some(Arc::new(hook)), ..self }
+    }
+
+    /// Extended authentication by this method (5.0 section 4.12): on the way to CONNACK, and again with
+    /// [`Client::reauthenticate`](crate::Client::reauthenticate).
+    #[must_use]
+    pub fn authenticator(self, authenticator: impl Authenticator) -> Self {
+        Self { authenticator: Some(Arc::new(authenticator)), ..self }
+    }
+
+    /// Keeps the session in a store, so that it outlives the process: messages of QoS 1 and 2 that were taken and are not
+    /// acknowledged, also those taken without a connection, and which messages of QoS 2 came in. `open` is called once
+    /// for each client that is made of these options; no two of them may share a store at a time. Off by default.
+    ///
+    /// It goes with a fixed Client Identifier and a [`session`](Self::session). A message leaves once it is safe, so each
+    /// costs a write to the disk, which those that are published together share. The [`MemoryOptions`] are the bound of
+    /// what is kept, and the longest message must fit there.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use mqtt_client_async::{FileStore, Options};
+    /// # #[cfg(feature = "tcp")] {
+    /// let options = Options::new("mqtt://localhost")?
+    ///     .client_id("meter-7")
+    ///     .session(Duration::from_secs(7 * 24 * 3600))
+    ///     .store(|| FileStore::open("/var/lib/meter/session"));
+    /// # }
+    /// # Ok::<(), mqtt_client_async::UrlError>(())
+    /// ```
+    #[must_use]
+    pub fn store<S, E>(self, open: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Self
+    where
+        S: Store<Error: std::fmt::Display> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        Self { store: Some(storage::opener(open)), ..self }
+    }
+
+    /// The messages in the [store](Self::store), by their Packet Identifiers: what an earlier run of the program published
+    /// at QoS 1 and 2 and what has not arrived as far as is known. The next client sends them. Empty without a store.
+    ///
+    /// It blocks, and the store may not be in use.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn stored_messages(&self) -> Result<Vec<Message>, StoreError> {
+        match &self.store {
+            Some(opener) => storage::messages(opener, self.version, &mut vec![0; self.memory.messages]),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

@@ -79,7 +79,10 @@ pub fn is_fatal(error: &ConnectionError) -> bool {
                 | ReasonCode::USE_ANOTHER_SERVER
                 | ReasonCode::SERVER_MOVED
         ),
-        ConnectionError::Options(_) | ConnectionError::Shutdown | ConnectionError::DriverDropped => true,
+        ConnectionError::Options(_)
+        | ConnectionError::Store(_)
+        | ConnectionError::Shutdown
+        | ConnectionError::DriverDropped => true,
         _ => false,
     }
 }

@@ -15,6 +15,7 @@ use slab::Slab;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::authentication::Awaiting;
 use crate::delivery::{Deliveries, Delivery};
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::event::{Event, EventQueue};
@@ -121,6 +122,7 @@ pub(crate) struct Inbox {
     pub(crate) publishes: VecDeque<Queued>,
     pub(crate) control: VecDeque<Control>,
     pub(crate) released: Vec<(Receipt, ReasonCode)>,
+    pub(crate) reauthentications: Vec<Awaiting>,
     pub(crate) close: Option<Close>,
     /// When the wait for a delivery may be over.
     pub(crate) next_deadline: Option<Instant>,
@@ -135,6 +137,7 @@ pub(crate) struct State {
     queued_bytes: usize,
     control: VecDeque<Control>,
     released: Vec<(Receipt, ReasonCode)>,
+    pub(crate) reauthentications: Vec<Awaiting>,
     pub(crate) deliveries: Deliveries,
     pub(crate) queues: Slab<Queue>,
     pub(crate) router: Router,
@@ -203,6 +206,7 @@ impl Shared {
             queued_bytes: 0,
             control: VecDeque::new(),
             released: Vec::new(),
+            reauthentications: Vec::new(),
             deliveries: Deliveries::default(),
             queues: Slab::new(),
             router: Router::new(),
@@ -275,6 +279,16 @@ impl Shared {
         Ok(Delivery::new(self.clone(), delivery))
     }
 
+    /// Queues a message once more, beyond the bounds, and behind what waits.
+    pub(crate) fn take_back(&self, publish: Publish) {
+        let mut state = self.lock();
+        let delivery = state.deliveries.open(None);
+        state.deliveries.abandon(delivery);
+        state.queued = state.queued.saturating_add(1);
+        state.queued_bytes = state.queued_bytes.saturating_add(publish.len());
+        state.publishes.push_back(Queued { publish, delivery });
+    }
+
     /// Queues a message when there is room, and waits for it for at most this long.
     pub(crate) async fn push_when_room(
         self: &Arc<Self>,
@@ -307,6 +321,7 @@ impl Shared {
         }
         inbox.control.append(&mut state.control);
         inbox.released.append(&mut state.released);
+        inbox.reauthentications.append(&mut state.reauthentications);
         inbox.next_deadline = state.deliveries.next_deadline();
         inbox.is_over = state.over > 0;
         if let Some(close) = state.close.take() {
@@ -321,6 +336,7 @@ impl Shared {
         let has_work = takes_messages && !state.publishes.is_empty()
             || !state.control.is_empty()
             || !state.released.is_empty()
+            || !state.reauthentications.is_empty()
             || state.close.is_some();
         if !has_work {
             state.leave_waker(waker);
@@ -463,7 +479,7 @@ impl Shared {
         wakers.extend(state.queues.iter_mut().filter_map(|(_, queue)| queue.take_waker()));
         let publishes = core::mem::take(&mut state.publishes);
         let control = core::mem::take(&mut state.control);
-        let close = state.close.take();
+        let close = (state.close.take(), core::mem::take(&mut state.reauthentications));
         let event = Event::Closed(error.clone());
         wakers.extend(state.events.iter_mut().filter_map(|(_, queue)| queue.push(event.clone())));
         drop(state);

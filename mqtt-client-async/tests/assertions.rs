@@ -24,6 +24,8 @@ const _: () = {
     goes_anywhere::<DeliveryError>();
     goes_anywhere::<SubscribeError>();
     goes_anywhere::<ResponseError>();
+    goes_anywhere::<ReauthenticateError>();
+    goes_anywhere::<StoreError>();
     is_clone::<Client>();
     is_clone::<Message>();
     is_clone::<Options>();
@@ -47,6 +49,7 @@ async fn every_future_can_be_spawned() {
     can_be_spawned(&client.disconnect_with(ReasonCode::SUCCESS, PropertyList::new()));
     can_be_spawned(&client.abort());
     can_be_spawned(&client.ended());
+    can_be_spawned(&client.reauthenticate());
     can_be_spawned(&client.request(Publish::new("a", ""), "b", patience));
     can_be_spawned(&client.messages().recv());
     can_be_spawned(&client.events().recv());

@@ -14,14 +14,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use mqtt_client::{Aliases, Engine, Event as EngineEvent, Framer, Instant as EngineInstant};
-use mqtt_packet::EncodeError;
+use mqtt_packet::{EncodeError, Properties, ReasonCode};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
+use crate::authentication::{Authentication, ReauthenticateError};
 use crate::desk::Desk;
 use crate::error::ConnectionError;
 use crate::options::{ConnectValues, Options};
 use crate::shared::{Close, Inbox, Shared};
+use crate::storage::Storage;
 use crate::transport::Carrier;
 
 /// From this length on a payload is written from where it lies, without a copy.
@@ -111,6 +113,8 @@ pub(crate) struct Session<'b> {
     /// When the attempt to connect is over.
     connect_deadline: Option<Instant>,
     pace: pace::Pace,
+    pub(crate) authentication: Authentication,
+    pub(crate) storage: Storage,
 }
 
 impl<'b> Session<'b> {
@@ -120,12 +124,13 @@ impl<'b> Session<'b> {
         aliases: Aliases<'b>,
         options: &Options,
         shared: Arc<Shared>,
+        mut storage: Storage,
     ) -> Self {
         Self {
             engine,
             framer,
             aliases,
-            desk: Desk::new(shared.clone(), options),
+            desk: Desk::new(shared.clone(), options, core::mem::take(&mut storage.restored)),
             shared,
             inbox: Inbox::default(),
             clock: Clock::new(),
@@ -134,12 +139,18 @@ impl<'b> Session<'b> {
             stalled_since: None,
             needs_flush: false,
             payload: Bytes::new(),
-            large: LARGE.min(options.memory.transmit / 4).min(options.memory.messages / 4),
+            large: match &options.store {
+                None => LARGE.min(options.memory.transmit / 4).min(options.memory.messages / 4),
+                // All of it is kept.
+                Some(_) => usize::MAX,
+            },
             trace: trace::Trace::new(options.version),
             write_timeout: options.write_timeout,
             resume_at: usize::MAX,
             connect_deadline: None,
             pace: pace::Pace::new(now(), !options.low_latency),
+            authentication: Authentication::new(options.authenticator.clone()),
+            storage,
         }
     }
 
@@ -162,6 +173,11 @@ impl<'b> Session<'b> {
         self.connect_deadline = deadline;
         let error = std::future::poll_fn(|cx| self.poll_connection(cx, carrier)).await;
         let accepted = self.desk.is_connected();
+        if matches!(error, ConnectionError::Authentication(_)) {
+            // Not content with the server. Before CONNACK there is no DISCONNECT.
+            let time = self.clock.show(now());
+            let _ = self.engine.disconnect(time, ReasonCode::BAD_AUTHENTICATION_METHOD, Properties::EMPTY);
+        }
         if !matches!(self.closing, Some(Closing::Abort)) {
             // The last words, and the end of the stream, for as long as it takes no waiting.
             std::future::poll_fn(|cx| {
@@ -177,6 +193,7 @@ impl<'b> Session<'b> {
     fn end_connection(&mut self) {
         self.engine.handle_closed();
         self.desk.disconnected();
+        self.authentication.end();
         self.complete();
         self.shared.set_connected(false);
         self.stalled_since = None;
@@ -208,6 +225,8 @@ impl<'b> Session<'b> {
         self.shared.take(&mut self.inbox);
         self.desk.is_over = self.inbox.is_over;
         let mut progress = self.take_requests(now)?;
+        progress |= self.authentication.poll(cx, &mut self.engine, self.clock.show(now))?;
+        progress |= self.storage.poll(cx, &mut self.engine)?;
         progress |= self.write(cx, carrier, now)?;
         progress |= self.complete();
         if self.engine.wants_close() {
@@ -234,9 +253,24 @@ impl<'b> Session<'b> {
         .await
     }
 
+    /// Waits until what changed is safe.
+    pub(crate) async fn settle(&mut self) {
+        std::future::poll_fn(|cx| match self.storage.poll(cx, &mut self.engine) {
+            Ok(_) if self.storage.is_busy() => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
+    }
+
     /// Whether the client is to end rather than to connect again.
     pub(crate) const fn is_over(&self) -> bool {
         matches!(self.closing, Some(Closing::Said | Closing::Abort))
+    }
+
+    /// Whether everything that was taken has arrived; with a store also what an earlier run took.
+    fn is_drained(&self) -> bool {
+        let is_stored = self.storage.is_on() && (self.storage.is_busy() || !self.engine.is_idle());
+        !is_stored && self.shared.lock().is_drained()
     }
 
     fn step_offline(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
@@ -244,12 +278,18 @@ impl<'b> Session<'b> {
             self.shared.take(&mut self.inbox);
             // Of a connection that has ended.
             self.inbox.released.clear();
+            for awaiting in self.inbox.reauthentications.drain(..) {
+                let _ = awaiting.send(Err(ReauthenticateError::NotConnected));
+            }
+            if self.storage.is_on() {
+                self.take_publishes();
+            }
+            self.storage.poll(cx, &mut self.engine)?;
+            self.complete();
             self.take_close();
             let now = now();
             let deadline = match self.closing {
-                Some(Closing::Drain { deadline }) if now < deadline && !self.shared.lock().is_drained() => {
-                    Some(deadline)
-                }
+                Some(Closing::Drain { deadline }) if now < deadline && !self.is_drained() => Some(deadline),
                 Some(_) => return Err(ConnectionError::Shutdown),
                 None => None,
             };
@@ -349,7 +389,10 @@ impl<'b> Session<'b> {
             let event = self.engine.handle(time, piece, &mut self.aliases)?;
             match event {
                 None => {}
+                Some(EngineEvent::Auth(auth)) => self.authentication.heard(&auth)?,
                 Some(EngineEvent::Connected(connected)) => {
+                    let data = connected.properties.authentication_data();
+                    self.authentication.finish(data)?;
                     self.connect_deadline = None;
                     self.desk.connected(&connected, &mut self.inbox.control);
                 }

@@ -126,7 +126,8 @@ impl Pace {
 
     fn rate(&self, now: Instant) -> u64 {
         let micros = now.saturating_duration_since(self.since).as_micros().max(1);
-        u64::try_from((self.bytes as u128).saturating_mul(1_000_000) / micros).unwrap_or(u64::MAX)
+        let rate = (self.bytes as u128).saturating_mul(1_000_000).checked_div(micros).unwrap_or(0);
+        u64::try_from(rate).unwrap_or(u64::MAX)
     }
 }
 
@@ -136,6 +137,8 @@ fn pausing(now: Instant, left: u32) -> State {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
+
     use super::*;
 
     /// Reads so often and so much, one after the other; how many of them came after a pause.

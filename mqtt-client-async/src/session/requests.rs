@@ -1,7 +1,7 @@
 //! From the application to the engine: messages, subscriptions, acknowledgements and the end, as far as it takes them.
 
 use bytes::Bytes;
-use mqtt_client::{PropertyWriter, ReasonCode, RequestError, Ticket};
+use mqtt_client::{PropertyWriter, QoS, ReasonCode, RequestError, Ticket};
 use mqtt_packet::{
     DecodeError, EncodeError, PacketType, Property, PropertyPlace, SubscribeFilter, TopicFilter,
 };
@@ -46,10 +46,16 @@ impl Session<'_> {
             return Err(ConnectionError::Shutdown);
         }
         if self.engine.is_connected() {
+            for awaiting in self.inbox.reauthentications.drain(..) {
+                self.authentication.again(awaiting);
+                progress = true;
+            }
             progress |= self.take_control();
             progress |= self.resume_payload();
             progress |= self.take_publishes();
             progress |= self.take_leave(now);
+        } else if self.storage.is_on() {
+            progress |= self.take_publishes();
         }
         Ok(progress)
     }
@@ -105,7 +111,8 @@ impl Session<'_> {
         Ok(self.engine.unsubscribe(&[filter], properties.at(place).map_err(not_allowed)?)?)
     }
 
-    fn take_publishes(&mut self) -> bool {
+    /// Hands messages to the engine; without a connection, for a store, those of QoS 1 and 2.
+    pub(super) fn take_publishes(&mut self) -> bool {
         if self.desk.in_flight() > self.resume_at {
             return false;
         }
@@ -115,6 +122,10 @@ impl Session<'_> {
             let Some(queued) = self.inbox.publishes.pop_front() else {
                 break;
             };
+            if queued.publish.qos == QoS::AtMostOnce && !self.engine.is_connected() {
+                self.inbox.publishes.push_front(queued);
+                break;
+            }
             let len = queued.publish.len();
             // Nobody waits for it any more: it was in the queue for too long.
             if !self.shared.lock().deliveries.is_open(queued.delivery) {
@@ -189,7 +200,7 @@ impl Session<'_> {
     /// Says goodbye, once it is time.
     fn take_leave(&mut self, now: Instant) -> bool {
         let close = match self.closing.take() {
-            Some(Closing::Drain { deadline }) if now < deadline && !self.shared.lock().is_drained() => {
+            Some(Closing::Drain { deadline }) if now < deadline && !self.is_drained() => {
                 self.closing = Some(Closing::Drain { deadline });
                 return false;
             }
