@@ -128,6 +128,23 @@ fn the_client_is_free_of_a_runtime() {
     }
 }
 
+/// The command line is the top: it uses the async client, and the broker only to test against it.
+#[test]
+fn the_command_line_is_on_top() {
+    let graph = Graph::read();
+    let below = ["mqtt-client-async", "mqtt-client", "mqtt-packet"];
+    let members: BTreeSet<_> =
+        graph.metadata.workspace_packages().into_iter().map(|package| package.name.to_string()).collect();
+    for package in graph.built_with("mqtt-cli") {
+        let name = package.name.to_string();
+        assert!(!members.contains(&name) || below.contains(&name.as_str()), "mqtt-cli depends on {name}");
+    }
+    for package in graph.metadata.workspace_packages() {
+        let used = package.dependencies.iter().find(|dependency| dependency.name == "mqtt-cli");
+        assert!(used.is_none(), "{} depends on mqtt-cli", package.name);
+    }
+}
+
 #[test]
 fn nothing_depends_on_the_simulator() {
     for package in Graph::read().metadata.workspace_packages() {

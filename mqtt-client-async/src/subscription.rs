@@ -80,6 +80,13 @@ impl Subscribe {
         self
     }
 
+    /// For topic filters that follow: the highest QoS at which their messages are wanted.
+    #[must_use]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.options.qos = qos;
+        self
+    }
+
     /// For topic filters that follow: not what this client publishes itself (5.0 section 3.8.3.1).
     #[must_use]
     pub fn no_local(mut self, no_local: bool) -> Self {
