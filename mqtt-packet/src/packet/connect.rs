@@ -98,12 +98,32 @@ impl<'a> Connect<'a> {
     /// Whatever rule the packet breaks. The order is that of the checks that a server owes: protocol name and level
     /// first, then the format, the Client Identifier last (3.1.1 section 3.1.4).
     pub fn decode(frame: Frame<'a>) -> Result<Self, DecodeError> {
+        Self::decode_here(frame)
+    }
+
+    /// The same within its caller, which wants it as part of something larger: the largest packet is not copied.
+    #[inline(always)]
+    pub(super) fn decode_here(frame: Frame<'a>) -> Result<Self, DecodeError> {
         if frame.packet_type() != PacketType::Connect {
             return Err(DecodeError::UnexpectedPacket);
         }
         let mut reader = Reader::new(frame.body(), frame.is_strict());
         let (version, bridge) = protocol(&mut reader)?;
         frame.open(PacketType::Connect, version)?;
+        // One branch for the version, in front of everything; small machines have it once.
+        match version {
+            Version::V3_1_1 if cfg!(target_pointer_width = "64") => {
+                Self::decode_fields(reader, Version::V3_1_1, bridge)
+            }
+            Version::V5 if cfg!(target_pointer_width = "64") => {
+                Self::decode_fields(reader, Version::V5, false)
+            }
+            _ => Self::decode_fields(reader, version, bridge),
+        }
+    }
+
+    #[inline(always)]
+    fn decode_fields(mut reader: Reader<'a>, version: Version, bridge: bool) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
         check_flags(flags, version)?;
         let keep_alive = reader.u16()?;

@@ -56,13 +56,18 @@ impl<'a> Publish<'a> {
     /// Whatever rule the packet breaks.
     #[inline(always)]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let mut reader = frame.open(PacketType::Publish, version)?;
         // One branch for the version, in front of everything; small machines have it once.
         if cfg!(target_pointer_width = "64") && version.is_v5() {
-            Self::decode_fields(frame.flags(), &mut reader, Version::V5)
+            Self::decode_as(frame, Version::V5)
         } else {
-            Self::decode_fields(frame.flags(), &mut reader, version)
+            Self::decode_as(frame, version)
         }
+    }
+
+    #[inline(always)]
+    fn decode_as(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
+        let mut reader = frame.open(PacketType::Publish, version)?;
+        Self::decode_fields(frame.flags(), &mut reader, version)
     }
 
     /// Decodes what stands in front of the payload, from the first bytes of the packet's body; `None` where these
