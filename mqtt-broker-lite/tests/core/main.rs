@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod bytes;
 mod chaos;
 mod congestion;
 mod connecting;
