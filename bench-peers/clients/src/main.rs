@@ -6,8 +6,11 @@
 //! word picks the lines that have it. Each Rust client runs in a task of a runtime of one thread, whose processor time
 //! is what counts; Paho C is a program of its own, and all of that counts.
 //!
+//! `bench-clients blocking [FACTOR [WORD]]`: the same with the blocking client as ours.
+//!
 //! `bench-clients idle N [small]`: memory of N clients that do nothing.
 
+mod blocking;
 mod ours;
 mod paho;
 mod peer;
@@ -38,6 +41,14 @@ pub const IN_FLIGHT: u16 = 1000;
 pub async fn timed(n: usize, work: impl Future<Output = ()>) -> Found {
     let (start, cpu) = (Instant::now(), cpu_time());
     work.await;
+    let (time, cpu) = (start.elapsed(), cpu_time() - cpu);
+    Found { figure: n as f64 / time.as_secs_f64(), cpu: cpu.as_nanos() as f64 / n as f64, ..Found::default() }
+}
+
+/// The same for work that blocks its thread.
+pub fn timed_now(n: usize, work: impl FnOnce()) -> Found {
+    let (start, cpu) = (Instant::now(), cpu_time());
+    work();
     let (time, cpu) = (start.elapsed(), cpu_time() - cpu);
     Found { figure: n as f64 / time.as_secs_f64(), cpu: cpu.as_nanos() as f64 / n as f64, ..Found::default() }
 }
@@ -89,6 +100,32 @@ fn run<F: Future<Output: Send> + Send + 'static>(work: F) -> F::Output {
     runtime.block_on(async { tokio::spawn(work).await.unwrap() })
 }
 
+fn is_blocking() -> bool {
+    std::env::args().nth(1).as_deref() == Some("blocking")
+}
+
+/// Factor and word.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args().skip(if is_blocking() { 2 } else { 1 })
+}
+
+// Our client of either kind.
+fn publish(port: u16, qos: u8, n: usize) -> Found {
+    if is_blocking() { blocking::publish(port, qos, n) } else { run(ours::publish(port, qos, n)) }
+}
+
+fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
+    if is_blocking() {
+        blocking::receive(port, qos, n, from_outside)
+    } else {
+        run(ours::receive(port, qos, n, from_outside))
+    }
+}
+
+fn round_trips(port: u16, qos: u8, n: usize) -> Found {
+    if is_blocking() { blocking::round_trips(port, qos, n) } else { run(ours::round_trips(port, qos, n)) }
+}
+
 type Run<'r> = &'r mut dyn FnMut() -> Found;
 
 /// One line.
@@ -99,7 +136,7 @@ struct Line<'m> {
 
 impl Line<'_> {
     fn compare(&self, ours: Run<'_>, peer: Run<'_>, paho: Run<'_>) {
-        if std::env::args().nth(2).is_some_and(|word| !self.what.contains(&word)) {
+        if arguments().nth(1).is_some_and(|word| !self.what.contains(&word)) {
             return;
         }
         let mut busy = Vec::new();
@@ -166,7 +203,7 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some("idle") {
         return idle();
     }
-    let factor: f64 = std::env::args().nth(1).map_or(1.0, |text| text.parse().expect("a number"));
+    let factor: f64 = arguments().next().map_or(1.0, |text| text.parse().expect("a number"));
     let n = |count: usize| (count as f64 * factor) as usize;
     println!("open files: {:?}", getrlimit(Resource::Nofile).current);
     println!("{:<31} {:>10} {:>10} {:>10} {:>13}", "", "ours", "rumqttc", "Paho C", "ours ahead");
@@ -181,15 +218,15 @@ fn main() {
         for qos in [0, 1, 2] {
             let n = n([200_000, 100_000, 50_000][usize::from(qos)]);
             line(format!("publish QoS {qos}")).compare(
-                &mut || run(ours::publish(port, qos, n)),
+                &mut || publish(port, qos, n),
                 &mut || run(peer::publish(port, qos, n)),
                 &mut || paho::run(port, "publish", qos, n, false),
             );
         }
-        for qos in [0, 1] {
+        for qos in [0, 1, 2] {
             let n = n(100_000);
             line(format!("receive QoS {qos}")).compare(
-                &mut || run(ours::receive(port, qos, n, true)),
+                &mut || receive(port, qos, n, true),
                 &mut || run(peer::receive(port, qos, n, true)),
                 &mut || paho::run(port, "receive", qos, n, true),
             );
@@ -198,7 +235,7 @@ fn main() {
             // Paho C waits 40 ms for each at QoS 1: it has no option against Nagle's algorithm.
             let n = n([10_000, 500][usize::from(qos)]);
             line(format!("trips QoS {qos}")).compare(
-                &mut || run(ours::round_trips(port, qos, n)),
+                &mut || round_trips(port, qos, n),
                 &mut || run(peer::round_trips(port, qos, n)),
                 &mut || paho::run(port, "trips", qos, n, false),
             );
@@ -208,18 +245,16 @@ fn main() {
         let n = n(500_000);
         let port = server::Sink::start().port;
         let line = Line { what: format!("sink publish QoS {qos}"), mosquitto: None };
-        line.compare(
-            &mut || run(ours::publish(port, qos, n)),
-            &mut || run(peer::publish(port, qos, n)),
-            &mut || paho::run(port, "publish", qos, n, false),
-        );
+        line.compare(&mut || publish(port, qos, n), &mut || run(peer::publish(port, qos, n)), &mut || {
+            paho::run(port, "publish", qos, n, false)
+        });
     }
     for qos in [0, 1] {
         let n = n(500_000);
         let port = server::Source::start(qos, n).port;
         let line = Line { what: format!("source receive QoS {qos}"), mosquitto: None };
         line.compare(
-            &mut || run(ours::receive(port, qos, n, false)),
+            &mut || receive(port, qos, n, false),
             &mut || run(peer::receive(port, qos, n, false)),
             &mut || paho::run(port, "receive", qos, n, false),
         );

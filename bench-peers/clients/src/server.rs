@@ -71,6 +71,9 @@ pub fn publish_raw(port: u16, qos: u8, n: usize) -> JoinHandle<()> {
         if stream.read_exact(&mut connack).is_err() || connack[3] != 0 {
             return;
         }
+        if qos == 2 {
+            return publish_exactly_once(stream, n);
+        }
         let mut reader = stream.try_clone().unwrap();
         let acknowledgements = std::thread::spawn(move || {
             let mut left = if qos == 0 { 0 } else { n * 4 };
@@ -88,6 +91,23 @@ pub fn publish_raw(port: u16, qos: u8, n: usize) -> JoinHandle<()> {
         acknowledgements.join().unwrap();
         stream.write_all(&[0xE0, 0]).unwrap();
     })
+}
+
+/// So many messages of QoS 2 and their releases, as many at a time as a server lets be in flight.
+fn publish_exactly_once(mut stream: TcpStream, n: usize) {
+    let mut left = n;
+    while left > 0 {
+        let count = left.min(usize::from(crate::IN_FLIGHT));
+        let mut answers = vec![0; count * 4];
+        stream.write_all(&messages(2, count)).unwrap();
+        stream.read_exact(&mut answers).unwrap();
+        let releases: Vec<u8> =
+            (1..=count as u16).flat_map(|id| [0x62, 2, (id >> 8) as u8, id as u8]).collect();
+        stream.write_all(&releases).unwrap();
+        stream.read_exact(&mut answers).unwrap();
+        left -= count;
+    }
+    stream.write_all(&[0xE0, 0]).unwrap();
 }
 
 /// So many messages, as they are on the wire.
