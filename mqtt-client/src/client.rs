@@ -17,7 +17,7 @@ use crate::store::{NoStore, Store, save};
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::topic_alias::Aliases;
-use mqtt_packet::{Framer, PacketType, Properties, Publish, ReasonCode, SubscribeFilter, TopicFilter};
+use mqtt_packet::{Framer, PacketType, Properties, Publish, QoS, ReasonCode, SubscribeFilter, TopicFilter};
 
 /// How long one direction is waited for while there is work in the other one, too.
 const TURN: Duration = Duration::from_millis(10);
@@ -231,13 +231,15 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     }
 
     /// Publishes a message without writing it: it leaves with the next call that writes, together with others, which
-    /// is what makes many small messages fast. Where the memory for transmission is full, it is written first.
+    /// is what makes many small messages fast. Where a message of QoS 0 finds the memory for transmission full, that is
+    /// written first.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn enqueue(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
         match self.engine.publish(message) {
-            Err(RequestError::Busy) => {
+            // At QoS 1 and 2, room comes with an acknowledgement: to write now would be a call for each message.
+            Err(RequestError::Busy) if message.qos == QoS::AtMostOnce => {
                 self.flush(TURN)?;
                 Ok(self.engine.publish(message)?)
             }
