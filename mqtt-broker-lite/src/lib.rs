@@ -25,4 +25,4 @@ pub use mqtt_packet::{QoS, StringError};
 pub use shell::{Applicant, Authenticator, Broker, Builder, Listen, StartError, Subscription, Task};
 #[cfg(feature = "tls")]
 pub use shell::{ClientCertificates, TlsFiles};
-pub use store::{StoreError, SyncMode};
+pub use store::{Limits, StoreError, SyncMode};

@@ -15,7 +15,7 @@
 use mqtt_broker_lite::core::{
     Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
 };
-use mqtt_broker_lite::store::{Fjall, Store, StoreError, SyncMode, Written, check, dump, repair};
+use mqtt_broker_lite::store::{Fjall, Restored, Store, StoreError, SyncMode, Written, check, dump, repair};
 use mqtt_packet::{QoS, SubscribeOptions};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -178,7 +178,10 @@ fn left(store: &Fjall) -> Vec<u64> {
     let mut sessions = 0;
     let mut filters = BTreeSet::new();
     store
-        .restore(1, &mut |_, changes| {
+        .restore(1, usize::MAX, &mut |_, restored| {
+            let Restored::Changes(changes) = restored else {
+                return;
+            };
             for change in changes {
                 match change {
                     Change::Session(..) => sessions += 1,
@@ -348,7 +351,10 @@ fn a_damaged_table_is_left_out() {
     let store = Fjall::open(&copy, SyncMode::Always).unwrap();
     let mut messages = 0;
     store
-        .restore(1, &mut |_, changes| {
+        .restore(1, usize::MAX, &mut |_, restored| {
+            let Restored::Changes(changes) = restored else {
+                return;
+            };
             messages += changes.iter().filter(|change| matches!(change, Change::Message(..))).count();
         })
         .unwrap();

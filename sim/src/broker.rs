@@ -170,6 +170,8 @@ impl Broker {
                     let delay = scene.rng.delay(1000);
                     scene.after(delay, Event::Answer(number, token, self.life));
                 }
+                // There are no windows here: everything that waits is in memory.
+                Output::Fetch(..) => {}
                 Output::Pause(id) => self.pause(id, true, scene),
                 Output::Resume(id) => self.pause(id, false, scene),
                 Output::WakeAt(mono) => {

@@ -148,6 +148,13 @@ impl Shard {
         if terms.qos == QoS::AtMostOnce && !is_online && !self.settings.queue_qos0_offline {
             return;
         }
+        if self.goes_to_disk(key, terms) {
+            self.enqueue_stored(key, terms, item);
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
         let bytes = session.outbound.queue_bytes().saturating_add(item.message().size());
         let is_full = session.outbound.queue_len() >= self.settings.max_queue_messages
             || bytes > self.settings.max_queue_bytes;
@@ -325,6 +332,7 @@ impl Shard {
         self.wake_groups(key);
         self.replay_retained(key, &mut forms);
         self.forms = forms;
+        self.fetch(key);
         self.relieve(key);
     }
 
@@ -418,7 +426,7 @@ impl Shard {
     }
 }
 
-fn queued(terms: Terms<'_>, message: &Arc<Message>) -> Queued {
+pub(super) fn queued(terms: Terms<'_>, message: &Arc<Message>) -> Queued {
     Queued {
         sequence: 0,
         message: Arc::clone(message),

@@ -172,6 +172,7 @@ impl Shard {
             }
         }
         if session.is_stored {
+            self.forget_stored(&session);
             self.journal.record(Change::SessionGone(session.number));
         }
         self.hand_on_all(session);

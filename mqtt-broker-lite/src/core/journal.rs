@@ -16,7 +16,44 @@ pub(super) struct Journal {
     /// Causes that are not safe yet, each with the sessions that wait for them.
     unsynced: BTreeMap<Cause, Vec<SessionNumber>>,
     /// How many queues refer to each stored message.
-    references: BTreeMap<MessageNumber, u32>,
+    references: References,
+}
+
+/// Counts by message number, in pages: numbers that are in use are near each other.
+#[derive(Debug, Default)]
+struct References(BTreeMap<u64, Box<[u32; PAGE]>>);
+
+const PAGE: usize = 64;
+
+impl References {
+    fn count(&mut self, number: MessageNumber) -> Option<&mut u32> {
+        let page = self.0.entry(number.0 / PAGE as u64).or_insert_with(|| Box::new([0; PAGE]));
+        page.get_mut((number.0 % PAGE as u64) as usize)
+    }
+
+    fn add(&mut self, number: MessageNumber) {
+        if let Some(count) = self.count(number) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// One less; true if that was the last.
+    fn remove(&mut self, number: MessageNumber) -> bool {
+        let page = number.0 / PAGE as u64;
+        let Some(counts) = self.0.get_mut(&page) else {
+            return false;
+        };
+        let Some(count) = counts.get_mut((number.0 % PAGE as u64) as usize).filter(|count| **count > 0)
+        else {
+            return false;
+        };
+        *count = count.saturating_sub(1);
+        let is_last = *count == 0;
+        if is_last && counts.iter().all(|count| *count == 0) {
+            self.0.remove(&page);
+        }
+        is_last
+    }
 }
 
 impl Journal {
@@ -29,7 +66,7 @@ impl Journal {
             open: None,
             changes: Vec::new(),
             unsynced: BTreeMap::new(),
-            references: BTreeMap::new(),
+            references: References::default(),
         }
     }
 
@@ -119,9 +156,13 @@ impl Journal {
             }
         };
         *number = Some(stored);
-        let count = self.references.entry(stored).or_default();
-        *count = count.saturating_add(1);
+        self.references.add(stored);
         stored
+    }
+
+    /// Takes back a count whose reference is counted elsewhere.
+    pub(super) fn release_silently(&mut self, number: MessageNumber) {
+        self.references.remove(number);
     }
 
     /// One reference less.
@@ -129,12 +170,7 @@ impl Journal {
         let Some(number) = number else {
             return;
         };
-        let Some(count) = self.references.get_mut(&number) else {
-            return;
-        };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.references.remove(&number);
+        if self.references.remove(number) {
             self.record(Change::MessageGone(number));
         }
     }
@@ -146,8 +182,7 @@ impl Journal {
 
     /// A message and a reference to it that were stored before a restart.
     pub(super) fn restore(&mut self, number: MessageNumber) {
-        let count = self.references.entry(number).or_default();
-        *count = count.saturating_add(1);
+        self.references.add(number);
         if number.0 >> 48 == u64::from(self.shard.0) {
             self.last_message = self.last_message.max(number.0 & 0xFFFF_FFFF_FFFF);
         }

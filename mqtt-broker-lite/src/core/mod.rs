@@ -12,6 +12,7 @@ mod congestion;
 mod connection;
 mod deliver;
 mod depart;
+mod disk;
 mod form;
 mod handshake;
 mod held;
@@ -140,6 +141,10 @@ pub enum Input<'a> {
     Link(ShardId, Envelope),
     /// Everything under a cause is safe.
     Synced(Cause),
+    /// What a session asked for by [`Output::Fetch`].
+    Fetched(SessionNumber, Vec<Change>),
+    /// The disk is full, or not any more: new messages of QoS 1 and 2 are refused, or their senders wait.
+    Full(bool),
     /// A question was answered.
     Answer(Token, Decision),
     /// The broker stops: tell those who can be told.
@@ -166,6 +171,9 @@ pub enum Output {
     /// Make these changes safe, all or none and in the order of each shard's writes, and answer [`Input::Synced`] to
     /// every shard that wrote a part. See [`Pending`](crate::store::Pending).
     Write(Cause, Part, Vec<Change>),
+    /// Read back what waits for a session behind this place in its order, up to so many messages, and answer
+    /// [`Input::Fetched`]: everything that this shard wrote before counts, nothing that it writes later.
+    Fetch(SessionNumber, u64, usize),
     /// Find something out.
     Ask(Token, Question),
     /// Give [`Input::Timeout`] when the monotonic clock shows this; replaces what was said before.

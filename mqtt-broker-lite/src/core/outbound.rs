@@ -44,10 +44,22 @@ pub(super) struct Outbound {
     queue_bytes: usize,
     /// How many of the queue are of QoS 0.
     queue_qos0: usize,
+    /// What waits behind the queue, on the disk only.
+    pub(super) stored: Stored,
     pub(super) in_flight: VecDeque<InFlight>,
     last_serial: u64,
     last_sequence: u64,
     last_received: u64,
+}
+
+/// Messages of QoS 1 and 2 that wait on the disk only. While there are any, all new ones of the session wait there.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) count: usize,
+    /// Everything up to this place in the session's order is in memory, or was.
+    pub(super) after: u64,
+    /// Whether some are being read back.
+    pub(super) is_asked: bool,
 }
 
 /// The identifier of a count from 1.
@@ -113,8 +125,34 @@ impl Outbound {
     pub(super) fn must_wait(&self, qos: QoS) -> bool {
         match qos {
             QoS::AtMostOnce => self.queue_qos0 > 0,
-            _ => self.queue.len() > self.queue_qos0,
+            _ => self.queue.len() > self.queue_qos0 || self.stored.count > 0,
         }
+    }
+
+    /// One more message waits on the disk only; it has its place already.
+    pub(super) fn push_stored(&mut self) {
+        if self.stored.count == 0 {
+            self.stored.after = self.last_sequence.saturating_sub(1);
+        }
+        self.stored.count = self.stored.count.saturating_add(1);
+    }
+
+    /// A message was read back.
+    pub(super) fn fetched(&mut self, queued: Queued) {
+        if self.stored.count > 0 && queued.sequence > self.stored.after {
+            self.stored.after = queued.sequence;
+            self.stored.count = self.stored.count.saturating_sub(1);
+            self.push(queued);
+        }
+    }
+
+    /// So many more wait on the disk only, up to this place; for a restart, when what is in memory is there.
+    pub(super) fn restore_stored(&mut self, count: usize, last: u64) {
+        if self.stored.count == 0 {
+            self.stored.after = self.last_sequence;
+        }
+        self.stored.count = self.stored.count.saturating_add(count);
+        self.last_sequence = self.last_sequence.max(last);
     }
 
     pub(super) fn push(&mut self, queued: Queued) {

@@ -107,7 +107,10 @@ impl Shard {
             ));
         }
         connection.unacknowledged = connection.unacknowledged.saturating_add(1);
-        let reason_code = self.accept(key, client, publish, topic)?;
+        let reason_code = match self.refuse_for_room(key) {
+            Some(reason_code) => reason_code,
+            None => self.accept(key, client, publish, topic)?,
+        };
         self.slow_down(key, qos);
         let is_open = qos == QoS::ExactlyOnce && !reason_code.is_error();
         if is_open {

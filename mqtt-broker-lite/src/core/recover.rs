@@ -1,5 +1,6 @@
 //! A shard from what was stored: the changes that are left are fed to it before anybody connects.
 
+use super::deliver::record_queued;
 use super::outbound::Queued;
 use super::session::{Away, FOR_EVER, Session};
 use super::shard::Shard;
@@ -30,6 +31,17 @@ impl Shard {
     pub fn restore_numbers(&mut self, last: u64) {
         self.last_session = self.last_session.max(last);
         self.journal.count_message(last);
+    }
+
+    /// Messages that wait for a session behind those that were given back, up to this place in its order; they stay on
+    /// the disk until it is their turn.
+    pub fn restore_rest(&mut self, session: SessionNumber, last: u64, messages: &[MessageNumber]) {
+        if let Some(session) = self.numbered(session) {
+            session.outbound.restore_stored(messages.len(), last);
+            for number in messages {
+                self.journal.restore(*number);
+            }
+        }
     }
 
     fn restore_one(&mut self, change: Change, messages: &mut BTreeMap<MessageNumber, Arc<Message>>) {
@@ -75,7 +87,15 @@ impl Shard {
         }
     }
 
-    fn restore_queued(&mut self, owner: SessionNumber, queued: Queued, number: MessageNumber) {
+    fn restore_queued(&mut self, owner: SessionNumber, mut queued: Queued, mut number: MessageNumber) {
+        if number.0 >> 48 != u64::from(self.settings.shard.0) && self.journal.is_durable() {
+            // Another shard numbered it, when there were more or fewer of them: a message has one owner.
+            let mut own = None;
+            number = self.journal.refer(&mut own, &queued.message);
+            queued.number = own;
+            record_queued(owner, &queued, &mut self.journal);
+            self.journal.release_silently(number);
+        }
         if self.restore_parked(owner, &queued) {
             self.journal.restore(number);
         } else if let Some(session) = self.numbered(owner) {

@@ -35,9 +35,14 @@ pub struct Settings {
     pub window: usize,
     /// Bytes of waiting messages from which on those who send to a connected session are slowed down.
     pub slow_queue_bytes: usize,
-    /// Messages that wait for a session.
+    /// Messages that wait for a stored session in memory; from there on they wait on the disk and are read back. Without
+    /// a store there is no use for it.
+    pub queue_window: usize,
+    /// Messages that wait for a session on the disk.
+    pub max_stored_messages: usize,
+    /// Messages that wait for a session in memory.
     pub max_queue_messages: usize,
-    /// Bytes of messages that wait for a session.
+    /// Bytes of messages that wait for a session in memory.
     pub max_queue_bytes: usize,
     /// Whether QoS 0 messages wait for a session that is away.
     pub queue_qos0_offline: bool,
@@ -82,6 +87,8 @@ impl Default for Settings {
             max_inflight: 1024,
             window: 256 << 10,
             slow_queue_bytes: 1 << 20,
+            queue_window: usize::MAX,
+            max_stored_messages: 100_000_000,
             max_queue_messages: 100_000,
             max_queue_bytes: 16 << 20,
             queue_qos0_offline: false,

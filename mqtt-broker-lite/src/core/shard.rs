@@ -84,6 +84,10 @@ pub struct Shard {
     pub(super) paused: BTreeMap<Cause, Vec<ConnId>>,
     /// Connections to close once a cause is safe.
     pub(super) closing: BTreeMap<Cause, Vec<(ConnId, CloseReason)>>,
+    /// Sessions that ended while messages waited for them on the disk only.
+    pub(super) ended: BTreeSet<SessionNumber>,
+    /// What waits until the disk has room again, if it has none.
+    pub(super) full: Option<Cause>,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -140,6 +144,8 @@ impl Shard {
             busy_topics: BTreeMap::new(),
             paused: BTreeMap::new(),
             closing: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            full: None,
             outputs: VecDeque::new(),
             settings,
         }
@@ -162,6 +168,8 @@ impl Shard {
             Input::Unobserve(observer) => self.on_unobserve(observer),
             Input::Link(from, envelope) => self.on_link(from, envelope),
             Input::Synced(cause) => self.on_synced(cause),
+            Input::Fetched(session, changes) => self.on_fetched(session, changes),
+            Input::Full(is_full) => self.on_full(is_full),
             Input::Answer(token, decision) => self.on_answer(token, decision),
             Input::Shutdown => self.on_shutdown(),
             Input::Timeout => self.on_timeout(),

@@ -2,15 +2,18 @@
 //! the next batch gathers while the disk is busy with this one.
 
 use super::worker::{Letter, Mailbox};
-use crate::core::{Cause, Change, Input, Now, Output, Part, Shard, ShardId};
-use crate::store::{Pending, Store, StoreError, SyncMode, Written};
+use crate::core::{Cause, Change, Input, Now, Output, Part, SessionNumber, Shard, ShardId};
+use crate::store::{Pending, Restored, Store, StoreError, SyncMode, Written};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// After so many changes a batch is closed, so that the first in it do not wait for ever.
 const BATCH: usize = 512;
+/// How often it is looked whether the disk has room.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What to do when the store fails: nothing is acknowledged any more.
 pub(super) type OnFault = Box<dyn FnOnce(&StoreError) + Send>;
@@ -18,7 +21,20 @@ pub(super) type OnFault = Box<dyn FnOnce(&StoreError) + Send>;
 /// What a shard wants of the committer.
 enum Order {
     Write(ShardId, Cause, Part, Vec<Change>),
+    /// What waits for a session behind this place, up to so many.
+    Fetch(Fetch),
+    /// A copy into this directory.
+    Backup(PathBuf, SyncSender<Result<(), StoreError>>),
     Close,
+}
+
+struct Fetch {
+    reader: ShardId,
+    session: SessionNumber,
+    after: u64,
+    limit: usize,
+    /// How much the shard wrote before that is not committed.
+    behind: usize,
 }
 
 /// The way to the committer from a shard.
@@ -29,6 +45,20 @@ impl Disk {
     pub(super) fn write(&self, writer: ShardId, cause: Cause, part: Part, changes: Vec<Change>) {
         // A committer that is gone has failed, and said so.
         let _ = self.0.send(Order::Write(writer, cause, part, changes));
+    }
+}
+
+impl Disk {
+    pub(super) fn fetch(&self, reader: ShardId, session: SessionNumber, after: u64, limit: usize) {
+        let _ = self.0.send(Order::Fetch(Fetch { reader, session, after, limit, behind: 0 }));
+    }
+
+    /// Copies everything that is committed into a directory.
+    pub(super) fn backup(&self, target: PathBuf) -> Result<(), StoreError> {
+        let gone = || StoreError::Io(std::io::Error::other("the store has failed before"));
+        let (sender, receiver) = sync_channel(1);
+        self.0.send(Order::Backup(target, sender)).map_err(|_| gone())?;
+        receiver.recv().map_err(|_| gone())?
     }
 }
 
@@ -51,7 +81,17 @@ impl Committer {
             SyncMode::Interval(every) => Some(every),
             SyncMode::Always | SyncMode::Off => None,
         };
-        let mut writer = Writer { store, orders, shards, every, unsynced: None, pending: Pending::default() };
+        let mut writer = Writer {
+            store,
+            orders,
+            shards,
+            every,
+            unsynced: None,
+            pending: Pending::default(),
+            fetches: Vec::new(),
+            looked: None,
+            is_full: false,
+        };
         let thread = std::thread::Builder::new().name("mqtt-disk".to_owned()).spawn(move || {
             if let Err(error) = writer.run() {
                 on_fault(&error);
@@ -82,12 +122,17 @@ struct Writer {
     /// When the first thing was committed that is not synced.
     unsynced: Option<Instant>,
     pending: Pending,
+    fetches: Vec<Fetch>,
+    /// When it was looked last whether there is room.
+    looked: Option<Instant>,
+    is_full: bool,
 }
 
 impl Writer {
     fn run(&mut self) -> Result<(), StoreError> {
         loop {
             let is_closing = self.gather()?;
+            self.look_for_room()?;
             let batch = self.pending.take();
             if !batch.is_empty() {
                 self.store.commit(&batch)?;
@@ -96,6 +141,7 @@ impl Writer {
                 }
                 self.tell(&batch);
             }
+            self.fetch(&batch)?;
             if is_closing {
                 return self.store.close();
             }
@@ -112,6 +158,13 @@ impl Writer {
                     changes = changes.saturating_add(written.len());
                     self.pending.write(writer, cause, part, written);
                 }
+                Order::Fetch(fetch) => {
+                    let behind = self.pending.waiting(fetch.reader);
+                    self.fetches.push(Fetch { behind, ..fetch });
+                    // What comes later is not to be seen.
+                    return Ok(false);
+                }
+                Order::Backup(target, done) => self.backup(target, done),
                 Order::Close => return Ok(true),
             }
             if changes >= BATCH {
@@ -125,7 +178,13 @@ impl Writer {
     /// The next order; syncs meanwhile if it is time.
     fn first(&mut self) -> Result<Option<Order>, StoreError> {
         let (Some(every), Some(since)) = (self.every, self.unsynced) else {
-            return Ok(Some(self.orders.recv().unwrap_or(Order::Close)));
+            // Room comes without anybody saying so.
+            let patience = if self.is_full { LOOK } else { Duration::MAX };
+            return match self.orders.recv_timeout(patience) {
+                Ok(order) => Ok(Some(order)),
+                Err(RecvTimeoutError::Timeout) => Ok(None),
+                Err(RecvTimeoutError::Disconnected) => Ok(Some(Order::Close)),
+            };
         };
         match self.orders.recv_timeout(every.saturating_sub(since.elapsed())) {
             Ok(order) if since.elapsed() < every => Ok(Some(order)),
@@ -139,6 +198,55 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Says to all shards when the disk is full, and when it is not any more.
+    fn look_for_room(&mut self) -> Result<(), StoreError> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let is_full = !self.store.has_room()?;
+        if is_full != std::mem::replace(&mut self.is_full, is_full) {
+            if is_full {
+                tracing::warn!(
+                    "the disk is full: new messages of QoS 1 and 2 are refused until there is room"
+                );
+            } else {
+                tracing::warn!("the disk has room again");
+            }
+            for shard in &self.shards {
+                shard.send(Letter::Full(is_full));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads for those shards of which everything is committed that they wrote before they asked.
+    fn fetch(&mut self, batch: &[Written]) -> Result<(), StoreError> {
+        for mut fetch in std::mem::take(&mut self.fetches) {
+            let done = batch.iter().filter(|written| written.writer == fetch.reader).count();
+            fetch.behind = fetch.behind.saturating_sub(done);
+            if fetch.behind > 0 {
+                self.fetches.push(fetch);
+                continue;
+            }
+            let found = self.store.read_queue(fetch.session, fetch.after, fetch.limit)?;
+            if let Some(shard) = self.shards.get(usize::from(fetch.reader.0)) {
+                shard.send(Letter::Fetched(fetch.session, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets another thread copy what is committed now.
+    fn backup(&self, target: PathBuf, done: SyncSender<Result<(), StoreError>>) {
+        let Some(copy) = self.store.copier() else {
+            return;
+        };
+        let thread = std::thread::Builder::new().name("mqtt-backup".to_owned());
+        // If there is no thread, whoever waits learns that nobody answers.
+        let _ = thread.spawn(move || done.send(copy(&target)));
     }
 
     /// Says to each shard what of its is safe.
@@ -160,6 +268,7 @@ impl Writer {
 pub(super) fn recover(
     shards: &mut [Shard],
     store: &mut dyn Store,
+    window: usize,
     now: Now,
 ) -> Result<Vec<Option<u64>>, StoreError> {
     let last = store.last_number()?;
@@ -167,12 +276,17 @@ pub(super) fn recover(
         shard.restore_numbers(last);
     }
     let count = u16::try_from(shards.len()).unwrap_or(u16::MAX);
-    store.restore(count, &mut |shard, changes| {
+    store.restore(count, window, &mut |shard, restored| {
         if let Some(shard) = shards.get_mut(usize::from(shard.0)) {
-            shard.restore(now, changes);
+            match restored {
+                Restored::Changes(changes) => shard.restore(now, changes),
+                Restored::Rest(session, last, messages) => shard.restore_rest(session, last, messages),
+            }
         }
     })?;
-    settle(shards, store, now)
+    let wake_at = settle(shards, store, now)?;
+    store.tidy(count)?;
+    Ok(wake_at)
 }
 
 /// Carries what shards say to each other and to the store until all are silent; returns when each wants to be woken.

@@ -14,7 +14,7 @@ mod worker;
 use crate::core::{Access, AllowAll, Client, Credentials, Policy, Settings, Shard, ShardId, Verdict};
 #[cfg(feature = "persistence")]
 use crate::store::Fjall;
-use crate::store::{Store, StoreError, SyncMode};
+use crate::store::{Limits, Store, StoreError, SyncMode};
 pub use ask::{Applicant, Authenticator, Task};
 use ask::{Gate, Nobody, OnExecutor};
 #[cfg(feature = "tls")]
@@ -86,6 +86,9 @@ pub enum StartError {
 /// How often the topics under `$SYS` are published, in milliseconds.
 const SYS_INTERVAL: u64 = 10_000;
 
+/// Messages of a stored session that wait in memory; the others wait on the disk.
+const WINDOW: usize = 1000;
+
 /// Makes the policy of a shard.
 type PolicyMaker = Box<dyn Fn() -> Box<dyn Policy>>;
 
@@ -97,6 +100,7 @@ pub struct Builder {
     gate: Option<Arc<dyn Gate>>,
     data: Option<PathBuf>,
     sync: SyncMode,
+    limits: Limits,
     on_fault: Option<OnFault>,
 }
 
@@ -150,6 +154,13 @@ impl Builder {
     pub fn data(mut self, directory: impl Into<PathBuf>, sync: SyncMode) -> Self {
         self.data = Some(directory.into());
         self.sync = sync;
+        self
+    }
+
+    /// How much of the disk the store may take.
+    #[must_use]
+    pub fn data_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -229,7 +240,9 @@ impl Builder {
     /// The shards, each with the time when it wants to be woken, and the store from which they are.
     fn restore(&self, clock: Instant) -> Result<Restored, StartError> {
         let mut store = self.open_store()?;
-        let settings = Settings { durable: store.is_some(), ..self.settings.clone() };
+        let durable = store.is_some();
+        let queue_window = if durable { self.settings.queue_window.min(WINDOW) } else { usize::MAX };
+        let settings = Settings { durable, queue_window, ..self.settings.clone() };
         let policy = || match &self.policy {
             Some(make) => make(),
             None if self.gate.is_some() => Box::new(AskAll),
@@ -240,9 +253,9 @@ impl Builder {
             shards.map(|shard| Shard::new(Settings { shard, ..settings.clone() }, policy())).collect();
         let wake_at = match &mut store {
             Some(store) => {
-                disk::recover(&mut shards, &mut **store, worker::now(clock)).map_err(|source| {
-                    StartError::Store { directory: self.data.clone().unwrap_or_default(), source }
-                })?
+                disk::recover(&mut shards, &mut **store, queue_window, worker::now(clock)).map_err(
+                    |source| StartError::Store { directory: self.data.clone().unwrap_or_default(), source },
+                )?
             }
             None => vec![None; shards.len()],
         };
@@ -256,7 +269,7 @@ impl Builder {
         };
         let store = Fjall::open(directory, self.sync)
             .map_err(|source| StartError::Store { directory: directory.clone(), source })?;
-        Ok(Some(Box::new(store)))
+        Ok(Some(Box::new(store.with_limits(self.limits))))
     }
 
     #[cfg(not(feature = "persistence"))]
@@ -294,6 +307,7 @@ impl Broker {
             gate: None,
             data: None,
             sync: SyncMode::Always,
+            limits: Limits::default(),
             on_fault: None,
         }
     }
@@ -326,6 +340,18 @@ impl Broker {
             certificates.swap(config);
         }
         Ok(())
+    }
+
+    /// Copies everything that is stored now into a directory that is missing or empty, while work goes on. The copy is a
+    /// data directory.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be copied there.
+    pub fn backup(&self, target: impl Into<PathBuf>) -> Result<(), StoreError> {
+        match &self.committer {
+            Some(committer) => committer.disk.backup(target.into()),
+            None => Err(StoreError::Io(io::Error::other("everything is in memory"))),
+        }
     }
 
     /// Stops: no new connections, DISCONNECT to those who understand it, everything sent that can be. Waits for that.

@@ -6,8 +6,8 @@ use super::disk::Disk;
 use super::listener::Listener;
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{
-    Cause, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId, Output, Question,
-    Settings, Shard, ShardId, Token as QuestionToken,
+    Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId, Output,
+    Question, SessionNumber, Settings, Shard, ShardId, Token as QuestionToken,
 };
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -41,6 +41,10 @@ pub(super) enum Letter {
     Link(ShardId, Envelope),
     /// These causes are safe.
     Synced(Vec<Cause>),
+    /// What waits for a session on the disk.
+    Fetched(SessionNumber, Vec<Change>),
+    /// The disk is full, or not any more.
+    Full(bool),
     Publish(Arc<Message>),
     Observe(ObserverId, String, SyncSender<Arc<Message>>),
     Unobserve(ObserverId),
@@ -234,6 +238,10 @@ impl Worker {
                         self.shard.handle(now, Input::Synced(cause));
                     }
                 }
+                Letter::Fetched(session, changes) => {
+                    self.shard.handle(now, Input::Fetched(session, changes));
+                }
+                Letter::Full(is_full) => self.shard.handle(now, Input::Full(is_full)),
                 Letter::Link(from, envelope) => self.shard.handle(now, Input::Link(from, envelope)),
                 Letter::Publish(message) => self.shard.handle(now, Input::Publish(message)),
                 Letter::Observe(id, filter, sender) => {
@@ -452,6 +460,11 @@ impl Worker {
                 }
             }
             Output::WakeAt(at) => self.wake_at = Some(at),
+            Output::Fetch(session, after, limit) => {
+                if let Some(disk) = &self.disk {
+                    disk.fetch(self.own, session, after, limit);
+                }
+            }
             Output::Write(cause, part, changes) => match &self.disk {
                 Some(disk) => disk.write(self.own, cause, part, changes),
                 // Nothing is kept, so everything is as safe as it will ever be.

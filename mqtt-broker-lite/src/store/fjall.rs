@@ -6,14 +6,15 @@ use super::batch::Batch;
 use super::directory::Directory;
 use super::journals;
 use super::record::{self, Kind, Unreadable};
-use super::{Store, StoreError, SyncMode, Written, tables};
-use crate::core::{Change, MessageNumber, SessionNumber, ShardId, home};
+use super::restoring::Restoring;
+use super::{Copier, Limits, Restored, Store, StoreError, SyncMode, Written, tables};
+use crate::core::{Change, MessageNumber, SessionNumber, ShardId};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-/// How many changes are given back at once.
-const CHUNK: usize = 512;
+/// Under which key of [`Kind::Meta`] the count of shards is.
+const SHARDS: &[u8] = b"shards";
 /// How much is copied at once.
 const COPY: usize = 1 << 20;
 const KIB: u64 = 1 << 10;
@@ -44,6 +45,7 @@ pub struct Fjall {
     tables: [Keyspace; Kind::ALL.len()],
     sync: SyncMode,
     last_batch: u64,
+    limits: Limits,
     cut_off: Vec<String>,
 }
 
@@ -122,11 +124,26 @@ impl Fjall {
         let table = |kind: Kind| database.keyspace(kind.name(), || options(kind));
         let [a, b, c, d, e, f, g, h, i] = Kind::ALL.map(table);
         let tables = [a?, b?, c?, d?, e?, f?, g?, h?, i?];
-        let mut store = Self { directory, database, tables, sync, last_batch: 0, cut_off: Vec::new() };
+        let mut store = Self {
+            directory,
+            database,
+            tables,
+            sync,
+            last_batch: 0,
+            limits: Limits::default(),
+            cut_off: Vec::new(),
+        };
         if let Some(value) = store.table(Kind::Meta).get(Batch::KEY)? {
             store.last_batch = Batch::number(&value).ok_or(Unreadable(Kind::Meta))?;
         }
         Ok(store)
+    }
+
+    /// How much of the disk it may take.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// What opening it cut off: the rest of a batch that was not written to its end.
@@ -185,7 +202,7 @@ impl Fjall {
         Ok(count)
     }
 
-    fn table(&self, kind: Kind) -> &Keyspace {
+    pub(super) fn table(&self, kind: Kind) -> &Keyspace {
         let [meta, session, group, subscription, message, queue, in_flight, received, retained] =
             &self.tables;
         match kind {
@@ -201,7 +218,11 @@ impl Fjall {
         }
     }
 
-    fn records<'a>(
+    pub(super) fn now(&self) -> Snapshot {
+        self.database.snapshot()
+    }
+
+    pub(super) fn records<'a>(
         &'a self,
         snapshot: &Snapshot,
         kind: Kind,
@@ -209,7 +230,11 @@ impl Fjall {
         snapshot.iter(self.table(kind)).map(|guard| Ok(guard.into_inner()?))
     }
 
-    fn message(&self, snapshot: &Snapshot, number: MessageNumber) -> Result<Option<Change>, StoreError> {
+    pub(super) fn message(
+        &self,
+        snapshot: &Snapshot,
+        number: MessageNumber,
+    ) -> Result<Option<Change>, StoreError> {
         let key = number.0.to_be_bytes();
         match snapshot.get(self.table(Kind::Message), key)? {
             Some(value) => Ok(Some(record::change(Kind::Message, &key, &value)?)),
@@ -349,56 +374,74 @@ impl Store for Fjall {
         Ok(last)
     }
 
-    fn restore(&self, shards: u16, give: &mut dyn FnMut(ShardId, Vec<Change>)) -> Result<(), StoreError> {
+    fn restore(
+        &self,
+        shards: u16,
+        window: usize,
+        give: &mut dyn FnMut(ShardId, Restored<'_>),
+    ) -> Result<(), StoreError> {
+        Restoring::new(self, shards, window).run(give)
+    }
+
+    fn read_queue(
+        &self,
+        session: SessionNumber,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
         let snapshot = self.database.snapshot();
-        let mut homes: HashMap<SessionNumber, ShardId> = HashMap::new();
-        let mut chunks: Vec<Vec<Change>> = vec![Vec::new(); usize::from(shards.max(1))];
-        for kind in Kind::ALL {
-            if matches!(kind, Kind::Meta | Kind::Message) {
-                continue;
+        let behind = record::pair(session, after.saturating_add(1))..=record::pair(session, u64::MAX);
+        let mut found = Vec::new();
+        for guard in snapshot.range(self.table(Kind::Queue), behind).take(limit) {
+            let (key, value) = guard.into_inner()?;
+            let change = record::change(Kind::Queue, &key, &value)?;
+            // Whoever wants all only wants to know which.
+            if let Change::Queued { message, .. } = &change
+                && limit < usize::MAX
+            {
+                found.extend(self.message(&snapshot, *message)?);
             }
-            for entry in self.records(&snapshot, kind) {
+            found.push(change);
+        }
+        Ok(found)
+    }
+
+    fn tidy(&mut self, shards: u16) -> Result<(), StoreError> {
+        let now = shards.to_be_bytes();
+        let before = self.table(Kind::Meta).get(SHARDS)?;
+        if before.as_deref() == Some(&now) {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        if before.is_some() {
+            let mut wanted = HashSet::new();
+            for entry in self.records(&self.database.snapshot(), Kind::Queue) {
                 let (key, value) = entry?;
-                let change = record::change(kind, &key, &value)?;
-                let shard = match &change {
-                    Change::Session(number, record) => {
-                        let shard = home(record.client.client_id.as_bytes(), shards);
-                        homes.insert(*number, shard);
-                        Some(shard)
-                    }
-                    Change::Group(number, name) => {
-                        let shard = home(name.as_bytes(), shards);
-                        homes.insert(*number, shard);
-                        Some(shard)
-                    }
-                    Change::Subscription(owner, ..)
-                    | Change::Queued { session: owner, .. }
-                    | Change::InFlight { session: owner, .. }
-                    | Change::Received(owner, _) => homes.get(owner).copied(),
-                    Change::Retained(message) => Some(home(&message.topic, shards)),
-                    _ => None,
-                };
-                let Some((shard, chunk)) =
-                    shard.and_then(|shard| Some((shard, chunks.get_mut(usize::from(shard.0))?)))
-                else {
-                    continue;
-                };
-                if let Change::Queued { message, .. } = &change {
-                    chunk.extend(self.message(&snapshot, *message)?);
-                }
-                chunk.push(change);
-                if chunk.len() >= CHUNK {
-                    give(shard, std::mem::take(chunk));
+                if let Change::Queued { message, .. } = record::change(Kind::Queue, &key, &value)? {
+                    wanted.insert(message);
                 }
             }
-            // One kind is complete before the next begins.
-            for (shard, chunk) in (0..).map(ShardId).zip(&mut chunks) {
-                if !chunk.is_empty() {
-                    give(shard, std::mem::take(chunk));
+            for guard in self.table(Kind::Message).iter() {
+                let key = guard.key()?;
+                let number = key.first_chunk().map(|key| MessageNumber(u64::from_be_bytes(*key)));
+                if number.is_none_or(|number| !wanted.contains(&number)) {
+                    batch.remove(Kind::Message, key.to_vec());
                 }
             }
         }
-        Ok(())
+        batch.put(Kind::Meta, SHARDS.to_vec(), now.to_vec());
+        self.write(batch)
+    }
+
+    fn has_room(&self) -> Result<bool, StoreError> {
+        let disk = rustix::fs::statvfs(&self.directory.path).map_err(std::io::Error::from)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(free >= self.limits.min_free && self.database.disk_space()? <= self.limits.max_size)
+    }
+
+    fn copier(&self) -> Option<Copier> {
+        let still = self.snapshot();
+        Some(Box::new(move |target| still.copy_to(target)))
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! A store in memory: forgets with the process, and is what the simulated disk is made of.
 
-use super::{Store, StoreError, Written};
+use super::{Restored, Store, StoreError, Written};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId, home};
 use mqtt_packet::PacketId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,11 +136,50 @@ impl Store for Memory {
         Ok(numbers.map(|number| number & 0xFFFF_FFFF_FFFF).max().unwrap_or(0))
     }
 
-    fn restore(&self, shards: u16, give: &mut dyn FnMut(ShardId, Vec<Change>)) -> Result<(), StoreError> {
+    fn restore(
+        &self,
+        shards: u16,
+        _: usize,
+        give: &mut dyn FnMut(ShardId, Restored<'_>),
+    ) -> Result<(), StoreError> {
         for shard in (0..shards).map(ShardId) {
-            give(shard, self.stored_at(shard, shards).collect());
+            give(shard, Restored::Changes(self.stored_at(shard, shards).collect()));
         }
         Ok(())
+    }
+
+    fn read_queue(
+        &self,
+        session: SessionNumber,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        let behind = (session, after.saturating_add(1))..=(session, u64::MAX);
+        let mut found = Vec::new();
+        for change in self.queued.range(behind).map(|(_, change)| change).take(limit) {
+            if let Change::Queued { message, .. } = change {
+                found.extend(self.messages.get(message).cloned());
+            }
+            found.push(change.clone());
+        }
+        Ok(found)
+    }
+
+    fn tidy(&mut self, _: u16) -> Result<(), StoreError> {
+        let wanted: BTreeSet<_> = self
+            .queued
+            .values()
+            .filter_map(|change| match change {
+                Change::Queued { message, .. } => Some(*message),
+                _ => None,
+            })
+            .collect();
+        self.messages.retain(|number, _| wanted.contains(number));
+        Ok(())
+    }
+
+    fn has_room(&self) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

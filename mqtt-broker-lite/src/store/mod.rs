@@ -17,6 +17,8 @@ mod memory;
 #[cfg(feature = "persistence")]
 mod record;
 #[cfg(feature = "persistence")]
+mod restoring;
+#[cfg(feature = "persistence")]
 mod tables;
 
 #[cfg(feature = "persistence")]
@@ -25,10 +27,10 @@ pub use fjall::Fjall;
 pub use maintenance::{Finding, backup, check, compact, dump, repair};
 pub use memory::Memory;
 
-use crate::core::{Cause, Change, Part, ShardId};
+use crate::core::{Cause, Change, MessageNumber, Part, SessionNumber, ShardId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -42,6 +44,21 @@ pub enum SyncMode {
     Interval(Duration),
     /// When the system likes.
     Off,
+}
+
+/// How much of the disk a store may take. Beyond that new messages of QoS 1 and 2 are refused, until there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// So many bytes of the disk stay free.
+    pub min_free: u64,
+    /// No more bytes than this are taken, apart from what is on its way.
+    pub max_size: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { min_free: 128 << 20, max_size: u64::MAX }
+    }
 }
 
 /// What is wrong with a store.
@@ -75,6 +92,19 @@ pub enum StoreError {
     Database(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// A piece of what is stored.
+#[derive(Debug)]
+pub enum Restored<'a> {
+    /// For [`Shard::restore`](crate::core::Shard::restore).
+    Changes(Vec<Change>),
+    /// Of a session, up to which place, what waits for it: for
+    /// [`Shard::restore_rest`](crate::core::Shard::restore_rest).
+    Rest(SessionNumber, u64, &'a [MessageNumber]),
+}
+
+/// Makes a copy of a store.
+pub type Copier = Box<dyn FnOnce(&Path) -> Result<(), StoreError> + Send>;
+
 /// A place for what must survive.
 pub trait Store: Send {
     /// Makes all changes of a batch, in their order, or none. Afterwards they are as safe as the store is told to make
@@ -97,11 +127,42 @@ pub trait Store: Send {
     fn last_number(&self) -> Result<u64, StoreError>;
 
     /// Gives back what is stored, to each of so many shards what is at home there, in the order in which
-    /// [`Shard::restore`](crate::core::Shard::restore) wants it, piece by piece.
+    /// [`Shard::restore`](crate::core::Shard::restore) wants it, piece by piece. Of each session's messages as many as
+    /// fit its window; of the others only how many there are.
     ///
     /// # Errors
     /// It cannot be read.
-    fn restore(&self, shards: u16, give: &mut dyn FnMut(ShardId, Vec<Change>)) -> Result<(), StoreError>;
+    fn restore(
+        &self,
+        shards: u16,
+        window: usize,
+        give: &mut dyn FnMut(ShardId, Restored<'_>),
+    ) -> Result<(), StoreError>;
+
+    /// Reads up to so many messages that wait for a session behind a place in its order.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read_queue(&self, session: SessionNumber, after: u64, limit: usize)
+    -> Result<Vec<Change>, StoreError>;
+
+    /// Removes messages that nothing refers to, if the store was used with another count of shards before.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    fn tidy(&mut self, shards: u16) -> Result<(), StoreError>;
+
+    /// Whether there is room for more.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    fn has_room(&self) -> Result<bool, StoreError>;
+
+    /// What makes a consistent copy of everything that is committed now, into a directory, by another thread; nothing
+    /// where that is not possible.
+    fn copier(&self) -> Option<Copier> {
+        None
+    }
 
     /// Makes everything safe at the end.
     ///
@@ -139,6 +200,12 @@ impl Pending {
         let missing = self.missing.entry(cause).or_insert(part.of);
         *missing = missing.saturating_sub(1);
         self.waiting.entry(writer).or_default().push_back(Written { writer, cause, changes });
+    }
+
+    /// How much of a shard's waits.
+    #[must_use]
+    pub fn waiting(&self, writer: ShardId) -> usize {
+        self.waiting.get(&writer).map_or(0, VecDeque::len)
     }
 
     /// Whether nothing waits.

@@ -2,6 +2,7 @@
 //! waits for the disk).
 
 use super::world::*;
+use mqtt_broker_lite::core::Settings;
 use mqtt_packet::AckKind::{PubAck, PubComp, PubRec, PubRel};
 use mqtt_packet::Version::{V3_1_1, V5};
 use mqtt_packet::*;
@@ -263,4 +264,61 @@ fn a_session_that_is_not_kept_any_more_leaves_nothing_behind() {
     world.ack(subscriber, PubAck, 1);
     world.cut(subscriber);
     assert_eq!(world.disk.stored().count(), 1, "the publisher's session");
+}
+
+/// Of a long queue only the beginning is in memory; everything comes, once and in order.
+#[test]
+fn a_queue_is_read_back_from_the_disk() {
+    let mut world = World::with(Settings { durable: true, queue_window: 4, ..Settings::default() });
+    let (publisher, _) = world.resume(V5, "p");
+    let (subscriber, _) = world.resume(V5, "s");
+    world.subscribe(subscriber, "t", 1);
+    world.cut(subscriber);
+    for number in 1..=50_u16 {
+        world.publish(publisher, "t", 1, number, &number.to_string());
+    }
+    let (subscriber, _) = world.resume(V5, "s");
+    let all: Vec<_> =
+        (1..=50).map(|number| format!("PUBLISH \"t\" qos 1 id {number} \"{number}\"")).collect();
+    assert_eq!(world.received(subscriber), all);
+    for number in 1..=50 {
+        world.ack(subscriber, PubAck, number);
+    }
+    assert_eq!(world.disk.stored().count(), 3, "two sessions and a subscription are left");
+}
+
+/// What waited on the disk only goes with its session.
+#[test]
+fn nothing_is_left_of_a_long_queue_when_its_session_ends() {
+    let mut world = World::with(Settings { durable: true, queue_window: 4, ..Settings::default() });
+    let (publisher, _) = world.resume(V5, "p");
+    let (subscriber, _) = world.resume(V5, "s");
+    world.subscribe(subscriber, "t", 1);
+    world.cut(subscriber);
+    for number in 1..=50_u16 {
+        world.publish(publisher, "t", 1, number, "x");
+    }
+    world.connect_with(clean(V5, "s"));
+    assert_eq!(world.disk.stored().count(), 1, "the publisher's session is left");
+}
+
+/// 5.0 is told that there is no room; to 3.1.1 nothing can be said, so nothing more is read from it.
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let mut world = World::durable();
+    let (new, _) = world.resume(V5, "new");
+    let (old, _) = world.resume(V3_1_1, "old");
+    let (subscriber, _) = world.resume(V5, "s");
+    world.subscribe(subscriber, "t", 1);
+    world.fill_disk(true);
+    world.publish(new, "t", 1, 1, "x");
+    world.expect(new, &["PUBACK id 1 0x97 Quota exceeded"]);
+    world.expect(subscriber, &[]);
+    world.publish(old, "t", 1, 1, "y");
+    world.expect(old, &["PUBACK id 1"]);
+    assert!(world.is_paused(old));
+    world.fill_disk(false);
+    assert!(!world.is_paused(old));
+    world.publish(new, "t", 1, 2, "z");
+    world.expect(new, &["PUBACK id 2"]);
 }

@@ -3,9 +3,9 @@
 
 use mqtt_broker_lite::core::{
     AllowAll, Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId,
-    Output, Policy, Question, Settings, Shard, ShardId, Token, home,
+    Output, Policy, Question, SessionNumber, Settings, Shard, ShardId, Token, home,
 };
-use mqtt_broker_lite::store::{Memory, Pending};
+use mqtt_broker_lite::store::{Memory, Pending, Store};
 use mqtt_packet::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -178,6 +178,7 @@ impl World {
             }
             Output::Observed(observer, message) => self.observed.push((observer, message)),
             Output::Ask(token, question) => self.questions.push((shard, token, question)),
+            Output::Fetch(session, after, limit) => self.fetch(shard, session, after, limit),
             Output::Pause(id) => assert!(self.paused.insert(id), "paused twice"),
             Output::Resume(id) => assert!(self.paused.remove(&id), "was not paused"),
             Output::WakeAt(at) => self.shards[shard].wake_at = Some(at),
@@ -235,6 +236,21 @@ impl World {
         for shard in self.writers.remove(&cause).unwrap_or_default() {
             self.shards[shard].shard.handle(self.now, Input::Synced(cause));
         }
+    }
+
+    /// What a session has on the disk: as soon as everything is there that was written before.
+    fn fetch(&mut self, shard: usize, session: SessionNumber, after: u64, limit: usize) {
+        self.sync_all();
+        let found = self.disk.read_queue(session, after, limit).unwrap();
+        self.shards[shard].shard.handle(self.now, Input::Fetched(session, found));
+    }
+
+    /// The disk has no room, or has room again.
+    pub fn fill_disk(&mut self, is_full: bool) {
+        for shard in 0..self.shards.len() {
+            self.tell(shard, Input::Full(is_full));
+        }
+        self.work();
     }
 
     /// The process ends here: what was not synced is lost, and new shards start from the rest.
