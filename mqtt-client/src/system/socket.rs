@@ -186,7 +186,15 @@ impl<S: Stream + Read + Write> Network for Socket<S> {
 
     fn write(&mut self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
         self.wait_for_room(timeout)?;
-        moved(self.stream.write(bytes), ErrorKind::WriteZero)
+        match moved(self.stream.write(bytes), ErrorKind::WriteZero) {
+            // No room at once: now it is worth a call to wait for it, and to try again and again would be none.
+            Ok(0) if self.nonblocking == Some(true) && rounded(timeout) > 0 => {
+                self.set_nonblocking(false)?;
+                self.wait_for_room(timeout)?;
+                moved(self.stream.write(bytes), ErrorKind::WriteZero)
+            }
+            result => result,
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
