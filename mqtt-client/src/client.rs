@@ -490,6 +490,7 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     }
 
     /// Reads what is there, or waits for it; whether bytes came.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn read(&mut self, wait: Duration) -> Result<bool, N> {
         let spare = self.framer.spare();
         if spare.is_empty() {

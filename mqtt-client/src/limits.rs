@@ -1,6 +1,6 @@
 //! What the server takes, as its CONNACK said (5.0 section 3.2.2.3); before 5.0 it takes everything.
 
-use mqtt_packet::{ConnAck, Property, QoS};
+use mqtt_packet::{ConnAck, QoS};
 
 /// What the server of this connection takes. The engine obeys it by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,25 +47,27 @@ impl Limits {
 
     /// Takes over what the server said.
     pub(crate) fn negotiate(&mut self, connack: &ConnAck<'_>) {
-        for property in connack.properties {
-            match property {
-                Property::ReceiveMaximum(value) => self.receive_maximum = value,
-                Property::MaximumPacketSize(value) => self.maximum_packet_size = value,
-                Property::TopicAliasMaximum(value) => self.topic_alias_maximum = value,
-                Property::ServerKeepAlive(value) => self.keep_alive = value, // [MQTT-3.1.2-21]
-                Property::SessionExpiryInterval(value) => self.session_expiry_interval = value,
-                Property::MaximumQos(true) => self.maximum_qos = QoS::AtLeastOnce,
-                Property::MaximumQos(false) => self.maximum_qos = QoS::AtMostOnce,
-                Property::RetainAvailable(value) => self.retain_available = value,
-                Property::WildcardSubscriptionAvailable(value) => {
-                    self.wildcard_subscription_available = value;
-                }
-                Property::SubscriptionIdentifiersAvailable(value) => {
-                    self.subscription_identifiers_available = value;
-                }
-                Property::SharedSubscriptionAvailable(value) => self.shared_subscription_available = value,
-                _ => {}
-            }
-        }
+        let said = connack.properties;
+        take(&mut self.receive_maximum, said.receive_maximum());
+        take(&mut self.maximum_packet_size, said.maximum_packet_size());
+        take(&mut self.topic_alias_maximum, said.topic_alias_maximum());
+        take(&mut self.keep_alive, said.server_keep_alive()); // [MQTT-3.1.2-21]
+        take(&mut self.session_expiry_interval, said.session_expiry_interval());
+        let maximum_qos = said.maximum_qos();
+        take(
+            &mut self.maximum_qos,
+            maximum_qos.map(|one| if one { QoS::AtLeastOnce } else { QoS::AtMostOnce }),
+        );
+        take(&mut self.retain_available, said.retain_available());
+        take(&mut self.wildcard_subscription_available, said.wildcard_subscription_available());
+        take(&mut self.subscription_identifiers_available, said.subscription_identifiers_available());
+        take(&mut self.shared_subscription_available, said.shared_subscription_available());
+    }
+}
+
+/// What the server said, if it did.
+fn take<T>(limit: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *limit = said;
     }
 }

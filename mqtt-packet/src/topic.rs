@@ -137,13 +137,29 @@ impl<'a> TopicFilter<'a> {
         self.0.iter().any(|&byte| is_wildcard(byte))
     }
 
+    /// Whether the filter says that it is of a shared subscription; [`shared`](Self::shared) tells whether it can be one.
+    pub fn is_shared(self) -> bool {
+        self.behind_share().is_some()
+    }
+
+    /// What follows `$share/`. A pattern: on small machines it is shorter than the comparison of memory that a prefix would
+    /// link.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    const fn behind_share(self) -> Option<&'a [u8]> {
+        match self.0 {
+            [b'$', b's', b'h', b'a', b'r', b'e', b'/', rest @ ..] => Some(rest),
+            _ => None,
+        }
+    }
+
     /// Share name and filter of a shared subscription; `None` for an ordinary one.
     ///
     /// # Errors
     /// [`StringError::ShareName`], [`StringError::ShareNameWildcard`] and [`StringError::ShareFilter`] where the
     /// filter starts with `$share/` and does not go on as a shared subscription must [MQTT-4.8.2-1, MQTT-4.8.2-2].
     pub fn shared(self) -> Result<Option<SharedFilter<'a>>, StringError> {
-        let Some(rest) = self.0.strip_prefix(b"$share/") else {
+        let Some(rest) = self.behind_share() else {
             return Ok(None);
         };
         let (share_name, filter) = split_level(rest);

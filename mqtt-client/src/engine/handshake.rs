@@ -30,7 +30,7 @@ impl Engine<'_> {
             return Err(RequestError::AlreadyConnected);
         }
         let version = self.settings.version;
-        let method = if is_v5(version) { method(&options.properties) } else { 0 };
+        let method = if is_v5(version) { method(options.properties) } else { 0 };
         if method != 0 && !cfg!(feature = "authentication") {
             return Err(RequestError::AuthenticationMethod);
         }
@@ -162,7 +162,7 @@ impl Engine<'_> {
     /// AUTH and CONNACK repeat the Authentication Method of CONNECT, and have none if that had none
     /// [MQTT-4.12.0-5, MQTT-4.12.0-6].
     fn check_method(&self, properties: &Properties<'_>) -> Result<(), ProtocolError> {
-        if method(properties) == self.method() { Ok(()) } else { Err(ProtocolError::AuthenticationMethod) }
+        if method(*properties) == self.method() { Ok(()) } else { Err(ProtocolError::AuthenticationMethod) }
     }
 
     pub(super) fn auth_arrived<'rx>(&mut self, auth: Auth<'rx>) -> Result<Event<'rx>, ProtocolError> {
@@ -192,7 +192,7 @@ impl Engine<'_> {
             Phase::Connected => {}
             _ => return Err(RequestError::NotConnected),
         }
-        if self.method() == 0 || method(&properties) != self.method() {
+        if self.method() == 0 || method(properties) != self.method() {
             return Err(RequestError::AuthenticationMethod); // [MQTT-4.12.0-7]
         }
         let auth = Auth::new(reason_code, properties);
@@ -208,7 +208,7 @@ impl Engine<'_> {
 
 /// The Authentication Method among these properties, as a hash; 0 for none. Without the feature it only matters whether
 /// there is one.
-fn method(properties: &Properties<'_>) -> u32 {
+fn method(properties: Properties<'_>) -> u32 {
     if !cfg!(feature = "authentication") {
         return properties.contains(PropertyId::AuthenticationMethod).into();
     }

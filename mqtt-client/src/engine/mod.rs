@@ -68,7 +68,7 @@ use crate::session::{InFlight, Inbox, Owed, Stage, flag};
 use crate::time::{Duration, Instant};
 use crate::topic_alias::{ALIASES, Aliases};
 use keep_alive::{Due, KeepAlive};
-use mqtt_packet::{DecodeError, Disconnect, PacketType, ReasonCode, Version};
+use mqtt_packet::{DecodeError, PacketType, ReasonCode, Version};
 use outbox::{ACK_LEN, Outbox, Source};
 pub use storage::{Change, Key};
 
@@ -318,7 +318,8 @@ impl<'b> Engine<'b> {
         self.phase = Phase::Closing;
         self.keep_alive.stop();
         if is_v5(self.settings.version) {
-            let _ = self.out.append(0, |out| Disconnect::new(reason_code).encode(Version::V5, out));
+            let first = (PacketType::Disconnect as u8) << 4;
+            let _ = self.out.append_bytes(0, &[first, 1, reason_code.0]);
         }
     }
 

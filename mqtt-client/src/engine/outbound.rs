@@ -177,8 +177,7 @@ impl Engine<'_> {
     }
 
     fn check_filter(&self, filter: TopicFilter<'_>) -> Result<(), RequestError> {
-        let shared = filter.as_bytes().starts_with(b"$share/");
-        if shared && !self.limits.shared_subscription_available {
+        if filter.is_shared() && !self.limits.shared_subscription_available {
             return Err(RequestError::SharedNotSupported);
         }
         if !self.limits.wildcard_subscription_available && filter.has_wildcard() {

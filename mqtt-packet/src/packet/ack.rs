@@ -132,7 +132,7 @@ impl<'a> Ack<'a> {
         } else if self.properties.is_empty() {
             3
         } else {
-            properties_len(&self.properties, version).saturating_add(3)
+            properties_len(self.properties, version).saturating_add(3)
         }
     }
 
@@ -174,7 +174,7 @@ impl<'a> Ack<'a> {
         writer.put_u16(self.id.get());
         writer.put_u8(self.reason_code.0);
         if !self.properties.is_empty() {
-            put_properties(&mut writer, &self.properties, version);
+            put_properties(&mut writer, self.properties, version);
         }
         Ok(())
     }

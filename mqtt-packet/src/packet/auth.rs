@@ -72,7 +72,7 @@ impl<'a> Auth<'a> {
     }
 
     fn body_len(&self, version: Version) -> usize {
-        properties_len(&self.properties, version).saturating_add(1)
+        properties_len(self.properties, version).saturating_add(1)
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -92,7 +92,7 @@ impl<'a> Auth<'a> {
         self.check()?;
         let mut writer = start(out, PacketType::Auth.first_byte(), self.body_len(version))?;
         writer.put_u8(self.reason_code.0);
-        put_properties(&mut writer, &self.properties, version);
+        put_properties(&mut writer, self.properties, version);
         Ok(())
     }
 }

@@ -64,7 +64,7 @@ impl<'a> ConnAck<'a> {
     }
 
     fn body_len(&self, version: Version) -> usize {
-        properties_len(&self.properties, version).saturating_add(2)
+        properties_len(self.properties, version).saturating_add(2)
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -91,7 +91,7 @@ impl<'a> ConnAck<'a> {
         let mut writer = start(out, PacketType::ConnAck.first_byte(), self.body_len(version))?;
         writer.put_u8(u8::from(self.session_present && version != Version::V3_1));
         writer.put_u8(code);
-        put_properties(&mut writer, &self.properties, version);
+        put_properties(&mut writer, self.properties, version);
         Ok(())
     }
 }

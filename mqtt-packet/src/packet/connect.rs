@@ -178,8 +178,8 @@ impl<'a> Connect<'a> {
         if let Some(password) = self.password {
             len = len.wrapping_add(binary_len(password));
         }
-        let will = self.will.as_ref().map_or(0, |will| properties_len(&will.properties, self.version));
-        sum(sum(len, will), properties_len(&self.properties, self.version))
+        let will = self.will.as_ref().map_or(0, |will| properties_len(will.properties, self.version));
+        sum(sum(len, will), properties_len(self.properties, self.version))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes. The packet's own version counts.
@@ -201,10 +201,10 @@ impl<'a> Connect<'a> {
         }
         let [high, low] = self.keep_alive.to_be_bytes();
         writer.put(&[level, self.flags(), high, low]);
-        put_properties(&mut writer, &self.properties, self.version);
+        put_properties(&mut writer, self.properties, self.version);
         writer.put_binary(self.client_id.as_bytes());
         if let Some(will) = &self.will {
-            put_properties(&mut writer, &will.properties, self.version);
+            put_properties(&mut writer, will.properties, self.version);
             writer.put_binary(will.topic.as_bytes());
             writer.put_binary(will.payload);
         }

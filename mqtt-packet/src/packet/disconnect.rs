@@ -73,7 +73,7 @@ impl<'a> Disconnect<'a> {
         } else if self.properties.is_empty() {
             1
         } else {
-            properties_len(&self.properties, version).saturating_add(1)
+            properties_len(self.properties, version).saturating_add(1)
         }
     }
 
@@ -101,7 +101,7 @@ impl<'a> Disconnect<'a> {
             writer.put_u8(self.reason_code.0);
         }
         if body_len > 1 {
-            put_properties(&mut writer, &self.properties, version);
+            put_properties(&mut writer, self.properties, version);
         }
         Ok(())
     }

@@ -209,7 +209,7 @@ pub(crate) use debug_is_display;
 /// The bytes that a property section takes: its length and its blocks, or nothing before 5.0.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn properties_len(properties: &Properties<'_>, version: Version) -> usize {
+fn properties_len(properties: Properties<'_>, version: Version) -> usize {
     if !version.is_v5() {
         return 0;
     }
@@ -224,7 +224,7 @@ fn properties_len(properties: &Properties<'_>, version: Version) -> usize {
 /// Writes a property section.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn put_properties(writer: &mut Writer<'_>, properties: &Properties<'_>, version: Version) {
+fn put_properties(writer: &mut Writer<'_>, properties: Properties<'_>, version: Version) {
     if !version.is_v5() {
         return;
     }

@@ -152,7 +152,7 @@ impl<'a> Publish<'a> {
     fn head_len(&self, version: Version) -> usize {
         let id = if self.delivery.qos() == QoS::AtMostOnce { 0 } else { 2_usize };
         // A topic name has at most 65,535 bytes.
-        sum(properties_len(&self.properties, version), binary_len(self.topic.as_bytes()).wrapping_add(id))
+        sum(properties_len(self.properties, version), binary_len(self.topic.as_bytes()).wrapping_add(id))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -280,7 +280,7 @@ impl<'a> Publish<'a> {
         if let Some(id) = self.delivery.id() {
             writer.put_u16(id.get());
         }
-        put_properties(writer, &self.properties, version);
+        put_properties(writer, self.properties, version);
     }
 
     #[inline(always)]

@@ -1,7 +1,6 @@
 //! SUBACK and UNSUBACK: an answer for each topic filter (3.1.1 and 5.0 sections 3.9 and 3.11).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::reader::Reader;
 use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
@@ -77,19 +76,22 @@ impl fmt::Debug for ReasonCodes<'_> {
     }
 }
 
-/// What both packets have in front of their codes.
+/// What both packets have in front of their codes, and these as `rest`: what could stand in the place of an error would
+/// be copied.
 fn decode_head<'a>(
     frame: Frame<'a>,
     packet: PacketType,
     version: Version,
-) -> Result<(PacketId, Properties<'a>, Reader<'a>), DecodeError> {
+    properties: &mut Properties<'a>,
+    rest: &mut &'a [u8],
+) -> Result<PacketId, DecodeError> {
     let mut reader = frame.open(packet, version)?;
     let id = reader.packet_id()?;
-    let mut properties = Properties::EMPTY;
     if version.is_v5() {
         properties.decode(&mut reader, PropertyPlace::of(packet))?;
     }
-    Ok((id, properties, reader))
+    *rest = reader.rest();
+    Ok(id)
 }
 
 fn encode_head<'s>(
@@ -102,12 +104,12 @@ fn encode_head<'s>(
     check_encode(properties, PropertyPlace::of(packet), version)?;
     let mut writer = start(out, packet.first_byte(), body_len(properties, codes, version))?;
     writer.put_u16(id.get());
-    put_properties(&mut writer, properties, version);
+    put_properties(&mut writer, *properties, version);
     Ok(writer)
 }
 
 fn body_len(properties: &Properties<'_>, codes: usize, version: Version) -> usize {
-    properties_len(properties, version).saturating_add(codes).saturating_add(2)
+    properties_len(*properties, version).saturating_add(codes).saturating_add(2)
 }
 
 impl<'a> SubAck<'a> {
@@ -121,8 +123,9 @@ impl<'a> SubAck<'a> {
     /// # Errors
     /// Whatever rule the packet breaks.
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let (id, properties, reader) = decode_head(frame, PacketType::SubAck, version)?;
-        let reason_codes = ReasonCodes(reader.rest());
+        let (mut properties, mut rest) = (Properties::EMPTY, &[][..]);
+        let id = decode_head(frame, PacketType::SubAck, version, &mut properties, &mut rest)?;
+        let reason_codes = ReasonCodes(rest);
         reason_codes.check(PacketType::SubAck, version)?;
         Ok(Self { id, properties, reason_codes })
     }
@@ -167,12 +170,15 @@ impl<'a> UnsubAck<'a> {
     /// # Errors
     /// Whatever rule the packet breaks.
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let (id, properties, reader) = decode_head(frame, PacketType::UnsubAck, version)?;
+        let (mut properties, mut rest) = (Properties::EMPTY, &[][..]);
+        let id = decode_head(frame, PacketType::UnsubAck, version, &mut properties, &mut rest)?;
         if !version.is_v5() {
-            reader.finish()?;
+            if !rest.is_empty() {
+                return Err(DecodeError::TrailingBytes);
+            }
             return Ok(Self { id, properties, reason_codes: ReasonCodes(&[]) });
         }
-        let reason_codes = ReasonCodes(reader.rest());
+        let reason_codes = ReasonCodes(rest);
         reason_codes.check(PacketType::UnsubAck, version)?;
         Ok(Self { id, properties, reason_codes })
     }

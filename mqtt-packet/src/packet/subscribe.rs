@@ -183,7 +183,7 @@ impl<'a> SubscribeFilters<'a> {
     #[inline(always)]
     fn each(&self, mut what: impl FnMut(&SubscribeFilter<'a>)) {
         match self.0 {
-            Source::Slice(filters) if cfg!(target_pointer_width = "64") => {
+            Source::Slice(filters) => {
                 for entry in filters {
                     what(entry);
                 }
@@ -213,9 +213,7 @@ impl<'a> SubscribeFilters<'a> {
             return Ok(());
         }
         match self.0 {
-            Source::Slice(filters) if cfg!(target_pointer_width = "64") => {
-                check_each(filters.iter().copied(), version)
-            }
+            Source::Slice(filters) => check_each(filters.iter().copied(), version),
             _ => check_each(self.iter(), version),
         }
     }
@@ -337,7 +335,7 @@ impl<'a> Subscribe<'a> {
 
     #[inline(always)]
     fn body_len(&self, version: Version) -> usize {
-        sum(sum(self.filters.len(version), properties_len(&self.properties, version)), 2)
+        sum(sum(self.filters.len(version), properties_len(self.properties, version)), 2)
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -371,7 +369,7 @@ impl<'a> Subscribe<'a> {
         self.filters.check(version)?;
         let mut writer = start(out, PacketType::Subscribe.first_byte(), self.body_len(version))?;
         writer.put_u16(self.id.get());
-        put_properties(&mut writer, &self.properties, version);
+        put_properties(&mut writer, self.properties, version);
         self.filters.put(version, &mut writer);
         Ok(())
     }

@@ -127,7 +127,7 @@ impl<'a> Unsubscribe<'a> {
     }
 
     fn body_len(&self, version: Version) -> usize {
-        let head = properties_len(&self.properties, version).saturating_add(2);
+        let head = properties_len(self.properties, version).saturating_add(2);
         self.filters.iter().fold(head, |len, filter| len.saturating_add(binary_len(filter.as_bytes())))
     }
 
@@ -150,7 +150,7 @@ impl<'a> Unsubscribe<'a> {
         }
         let mut writer = start(out, PacketType::Unsubscribe.first_byte(), self.body_len(version))?;
         writer.put_u16(self.id.get());
-        put_properties(&mut writer, &self.properties, version);
+        put_properties(&mut writer, self.properties, version);
         for filter in self.filters {
             writer.put_binary(filter.as_bytes());
         }

@@ -136,17 +136,15 @@ impl<'a> Properties<'a> {
     }
 
     /// Whether every property may stand at `place`.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn fit(&self, place: PropertyPlace) -> bool {
         self.0.present() & !place.allowed() == 0
     }
 
-    /// The first property with this identifier.
-    fn find(&self, id: PropertyId) -> Option<Property<'a>> {
-        if !self.contains(id) {
-            return None;
-        }
-        self.iter().find(|property| property.id() as u8 == id as u8)
+    /// The value of the first property with this identifier.
+    #[inline(always)]
+    fn find(&self, id: PropertyId) -> Option<read::Value<'a>> {
+        if self.contains(id) { read::find(id, self.blocks()) } else { None }
     }
 }
 
@@ -156,10 +154,7 @@ macro_rules! getters {
             $(
                 $(#[$doc])*
                 pub fn $getter(&self) -> Option<$type> {
-                    match self.find(PropertyId::$name) {
-                        Some(Property::$name(value)) => Some(value),
-                        _ => None,
-                    }
+                    self.find(PropertyId::$name).map(Into::into)
                 }
             )*
         }

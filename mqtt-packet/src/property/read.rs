@@ -82,7 +82,23 @@ fn check_topic(name: &[u8], strict: bool) -> Result<(), DecodeError> {
 /// Reads one property of a block that was validated.
 pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
     let (row, _) = row(reader).ok()?;
-    name(row.id, value(row.kind, reader).ok()?)
+    Some(name(row.id, value(row.kind, reader).ok()?))
+}
+
+/// The value of the first property with this number in two blocks that were validated.
+pub(super) fn find<'a>(id: PropertyId, blocks: [&'a [u8]; 2]) -> Option<Value<'a>> {
+    blocks.into_iter().find_map(|block| find_in(id, Reader::new(block, false)))
+}
+
+#[inline(never)]
+fn find_in<'a>(id: PropertyId, mut reader: Reader<'a>) -> Option<Value<'a>> {
+    loop {
+        let (row, _) = row(&mut reader).ok()?;
+        let value = value(row.kind, &mut reader).ok()?;
+        if row.id as u8 == id as u8 {
+            return Some(value);
+        }
+    }
 }
 
 #[inline(always)]
@@ -92,57 +108,106 @@ fn row(reader: &mut Reader<'_>) -> Result<(&'static Row, u32), DecodeError> {
     table::row(number).ok_or(DecodeError::PropertyNotAllowed)
 }
 
-/// A value of each type, before it gets the name of its property.
-enum Value<'a> {
-    Bool(bool),
-    U16(u16),
-    U32(u32),
-    Utf8(Utf8Str<'a>),
-    Topic(TopicName<'a>),
-    Binary(&'a [u8]),
-    Pair(Utf8Str<'a>, Utf8Str<'a>),
+/// A value of any type, before it gets the name of its property: a number, or bytes, or two times bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'a> {
+    number: u32,
+    bytes: &'a [u8],
+    more: &'a [u8],
 }
 
 /// Reads the value behind a property's number, which was validated.
 #[inline(always)]
 fn value<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
-    Ok(match kind {
-        Kind::Bool => Value::Bool(reader.u8()? != 0),
-        Kind::U16 | Kind::U16NonZero => Value::U16(reader.u16()?),
-        Kind::U32 | Kind::U32NonZero => Value::U32(reader.u32()?),
-        Kind::VarInt => Value::U32(reader.varint()?),
-        Kind::Utf8 => Value::Utf8(Utf8Str::trusted(reader.binary()?)),
-        Kind::Topic => Value::Topic(TopicName::trusted(reader.binary()?)),
-        Kind::Binary => Value::Binary(reader.binary()?),
-        Kind::Pair => Value::Pair(Utf8Str::trusted(reader.binary()?), Utf8Str::trusted(reader.binary()?)),
-    })
+    let mut value = Value { number: 0, bytes: &[], more: &[] };
+    match kind {
+        Kind::Bool => value.number = reader.u8()?.into(),
+        Kind::U16 | Kind::U16NonZero => value.number = reader.u16()?.into(),
+        Kind::U32 | Kind::U32NonZero => value.number = reader.u32()?,
+        Kind::VarInt => value.number = reader.varint()?,
+        Kind::Utf8 | Kind::Topic | Kind::Binary => value.bytes = reader.binary()?,
+        Kind::Pair => {
+            value.bytes = reader.binary()?;
+            value.more = reader.binary()?;
+        }
+    }
+    Ok(value)
 }
 
-macro_rules! value_pattern {
+/// A value as its kind has it in `Property`.
+macro_rules! typed {
+    (Bool $value:ident) => {
+        $value.number != 0
+    };
+    (U16 $value:ident) => {
+        $value.number as u16
+    };
     (U16NonZero $value:ident) => {
-        Value::U16($value)
+        $value.number as u16
     };
-    (U32NonZero $value:ident) => {
-        Value::U32($value)
+    (Utf8 $value:ident) => {
+        Utf8Str::trusted($value.bytes)
     };
-    (VarInt $value:ident) => {
-        Value::U32($value)
+    (Topic $value:ident) => {
+        TopicName::trusted($value.bytes)
     };
-    ($kind:ident $value:ident) => {
-        Value::$kind($value)
+    (Binary $value:ident) => {
+        $value.bytes
     };
+    ($u32:ident $value:ident) => {
+        $value.number
+    };
+}
+
+// The same by type, for the getters.
+
+impl From<Value<'_>> for bool {
+    fn from(value: Value<'_>) -> Self {
+        typed!(Bool value)
+    }
+}
+
+impl From<Value<'_>> for u16 {
+    fn from(value: Value<'_>) -> Self {
+        typed!(U16 value)
+    }
+}
+
+impl From<Value<'_>> for u32 {
+    fn from(value: Value<'_>) -> Self {
+        typed!(U32 value)
+    }
+}
+
+impl<'a> From<Value<'a>> for Utf8Str<'a> {
+    fn from(value: Value<'a>) -> Self {
+        typed!(Utf8 value)
+    }
+}
+
+impl<'a> From<Value<'a>> for TopicName<'a> {
+    fn from(value: Value<'a>) -> Self {
+        typed!(Topic value)
+    }
+}
+
+impl<'a> From<Value<'a>> for &'a [u8] {
+    fn from(value: Value<'a>) -> Self {
+        typed!(Binary value)
+    }
 }
 
 macro_rules! name_of_value {
     ($($name:ident $kind:ident)*) => {
-        /// Joins a property's name and its value; `None` never, as the table gave both.
+        /// Joins a property's name and its value.
         #[cfg_attr(target_pointer_width = "64", inline)]
         #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-        fn name<'a>(id: PropertyId, value: Value<'a>) -> Option<Property<'a>> {
-            match (id, value) {
-                $((PropertyId::$name, value_pattern!($kind value)) => Some(Property::$name(value)),)*
-                (PropertyId::UserProperty, Value::Pair(name, value)) => Some(Property::UserProperty(name, value)),
-                _ => None,
+        fn name<'a>(id: PropertyId, value: Value<'a>) -> Property<'a> {
+            match id {
+                $(PropertyId::$name => Property::$name(typed!($kind value)),)*
+                PropertyId::UserProperty => {
+                    Property::UserProperty(Utf8Str::trusted(value.bytes), Utf8Str::trusted(value.more))
+                }
             }
         }
     };
