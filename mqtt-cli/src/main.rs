@@ -6,6 +6,7 @@
 // A program: clocks, files, sockets and sums of what it counts are its work.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::arithmetic_side_effects)]
 
+mod bench;
 mod codec;
 mod connect;
 mod failure;
@@ -111,6 +112,7 @@ fn run_command(arguments: &[OsString]) -> ExitCode {
             let directory = matches.get_one::<String>("directory").map(String::as_str).unwrap_or_default();
             manual::write_pages(directory).map_err(Failure::from)
         }
+        Some(("bench", matches)) => bench::run(matches),
         _ => Err(Failure::usage("no such command")),
     };
     end(result, false, "")

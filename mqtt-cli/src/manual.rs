@@ -82,6 +82,7 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(tools)
+        .subcommand(crate::bench::command())
         .subcommands(generated)
 }
 
