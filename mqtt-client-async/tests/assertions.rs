@@ -37,7 +37,7 @@ const fn is_send<T: Send + Unpin + 'static>() {}
 const _: () = is_send::<Driver>();
 
 #[tokio::test]
-async fn every_future_can_be_spawned() {
+async fn a4_32_every_future_can_be_spawned() {
     let options = Options::with_transport(std::sync::Arc::new(Nowhere)).no_reconnect();
     let (client, driver) = Client::new(options.clone());
     drop(driver);

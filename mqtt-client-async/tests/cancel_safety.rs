@@ -116,7 +116,7 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publish_and_its_delivery() {
+async fn a4_31_publish_and_its_delivery() {
     for version in V {
         for (polls, later) in (0..POLLS).flat_map(|polls| (0..POLLS).map(move |later| (polls, later))) {
             let world = World::new(version).await;

@@ -88,7 +88,7 @@ async fn there_and_back(options: Options) {
 }
 
 #[tokio::test]
-async fn tls_with_a_client_certificate() {
+async fn a4_34_tls_with_a_client_certificate() {
     let (directory, port, made) = (Directory::new("tls"), free_port(), certificates());
     let ca = directory.write("ca.pem", &made.ca);
     let certificate = directory.write("server.pem", &made.server.0);
@@ -193,7 +193,7 @@ async fn serve_websocket(
 
 // [MQTT-6.0.0-3 @3.1.1] [MQTT-6.0.0-3 @5.0]
 #[tokio::test]
-async fn websocket_with_path_headers_and_sub_protocol() {
+async fn a4_35_websocket_with_path_headers_and_sub_protocol() {
     let Some(server) = Mosquitto::start() else { return };
     let (port, mut handshakes) = websocket_front(server.port).await;
     let url = format!("ws://127.0.0.1:{port}/some/path?x=1");
@@ -258,7 +258,7 @@ async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn an_http_proxy_below_tcp_and_websocket() {
+async fn a4_36_an_http_proxy_below_tcp_and_websocket() {
     let Some(server) = Mosquitto::start() else { return };
     let port = proxy(server.port, |mut stream| {
         Box::pin(async move {

@@ -325,7 +325,7 @@ async fn run(seed: u64) {
 }
 
 #[test]
-fn promises_hold_whatever_the_network_does() {
+fn a4_45_promises_hold_whatever_the_network_does() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seeds = match number("CHAOS_SEED") {
         Some(seed) => seed..seed + 1,

@@ -57,7 +57,7 @@ async fn a_silent_server_costs_no_more_than_the_connect_timeout_at_each_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_wait_ends_when_the_server_falls_silent() {
+async fn a1_3_every_wait_ends_when_the_server_falls_silent() {
     for version in V {
         let (_server, client, _peer) = Server::connected_with(version, |options| {
             options
@@ -126,7 +126,7 @@ async fn a_driver_that_is_dropped_leaves_nobody_waiting() {
 
 // [MQTT-3.1.2-6 @3.1.1]
 #[tokio::test(start_paused = true)]
-async fn a_lost_session_is_subscribed_again_and_a_kept_one_is_not() {
+async fn a1_5_a_lost_session_is_subscribed_again_and_a_kept_one_is_not() {
     for version in V {
         let (server, client, mut peer) =
             Server::connected_with(version, |options| options.reconnect(at_once()).session(Duration::MAX))
@@ -203,7 +203,7 @@ async fn an_unacknowledged_message_is_sent_again_in_a_resumed_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_policy_waits_longer_each_time_and_gives_up_where_it_is_told() {
+async fn a1_6_the_policy_waits_longer_each_time_and_gives_up_where_it_is_told() {
     struct Counting(AtomicU32);
     impl ReconnectPolicy for Counting {
         fn next_delay(&self, attempt: u32, error: &ConnectionError) -> Option<Duration> {
@@ -327,7 +327,7 @@ async fn the_next_server_is_tried_where_one_cannot_be_reached() {
 
 // [MQTT-3.1.2-24 @3.1.1] [MQTT-3.1.2-20 @5.0]
 #[tokio::test(start_paused = true)]
-async fn a_half_open_connection_is_noticed_though_messages_go_out() {
+async fn a1_10_a_half_open_connection_is_noticed_though_messages_go_out() {
     for version in V {
         let (_server, client, mut peer) = Server::connected_with(version, |options| {
             options.keep_alive(Duration::from_secs(30)).no_reconnect()
@@ -362,7 +362,7 @@ async fn an_idle_connection_is_kept_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_packet_ends_the_connection_and_names_the_rule() {
+async fn a1_9_a_malformed_packet_ends_the_connection_and_names_the_rule() {
     for (version, bytes) in
         [(Version::V3_1_1, &[0x36, 0][..]), (Version::V5, &[0x36, 0]), (Version::V5, &[0x00, 0])]
     {
@@ -382,7 +382,7 @@ async fn a_malformed_packet_ends_the_connection_and_names_the_rule() {
 
 // [MQTT-3.14.4-1 @3.1.1] [MQTT-3.14.4-1 @5.0]
 #[tokio::test(start_paused = true)]
-async fn shutdown_delivers_what_was_taken_and_reports_what_it_could_not() {
+async fn a4_33_shutdown_delivers_what_was_taken_and_reports_what_it_could_not() {
     for version in V {
         let (_server, client, mut peer) = Server::connected(version).await;
         let one = client.publish(Publish::new("a", "1").qos(QoS::AtLeastOnce)).await.unwrap();
@@ -455,7 +455,7 @@ async fn the_server_says_why_it_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_published_offline_follows_the_policy() {
+async fn a4_37_what_is_published_offline_follows_the_policy() {
     let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
     for (policy, taken) in [
         (OfflinePolicy::Queue, [true, true, true]),

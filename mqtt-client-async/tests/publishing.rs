@@ -19,7 +19,7 @@ use peer::{Server, id_of};
 const V: [Version; 2] = [Version::V3_1_1, Version::V5];
 
 #[tokio::test(start_paused = true)]
-async fn each_message_learns_of_its_own_acknowledgement() {
+async fn a1_2_each_message_learns_of_its_own_acknowledgement() {
     for version in V {
         let (_server, client, mut peer) = Server::connected(version).await;
         let mut deliveries = Vec::new();
@@ -102,7 +102,7 @@ async fn what_is_no_message_is_refused_at_once() {
 
 // [MQTT-3.3.4-7] [MQTT-3.2.2-11] [MQTT-3.2.2-14] [MQTT-3.2.2-15]
 #[tokio::test(start_paused = true)]
-async fn the_servers_limits_are_obeyed_without_the_program() {
+async fn a4_42_the_servers_limits_are_obeyed_without_the_program() {
     let (server, options) = Server::new(Version::V5);
     // Receive Maximum 2, Maximum QoS 1, no retained messages, Maximum Packet Size 100.
     let limits = [0x21, 0, 2, 0x24, 1, 0x25, 0, 0x27, 0, 0, 0, 100];

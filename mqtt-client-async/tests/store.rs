@@ -228,7 +228,7 @@ fn run_child(url: &str, path: &Path, from: Option<u32>) -> std::process::Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a46_what_a_killed_process_had_taken_arrives_exactly_once() {
+async fn a4_46_what_a_killed_process_had_taken_arrives_exactly_once() {
     let kills: u32 = std::env::var("CRASH_KILLS").ok().map_or(8, |text| text.parse().unwrap());
     let broker = Broker::builder().listen("mqtt://127.0.0.1:0").start().unwrap();
     let url = broker.urls().next().unwrap().to_string();

@@ -36,7 +36,7 @@ fn at(qos: QoS) -> Subscribe {
 
 // The most repeated complaint about clients that have to be polled.
 #[tokio::test(start_paused = true)]
-async fn publishing_from_the_receive_loop_with_a_full_queue_does_not_stall() {
+async fn a1_1_publishing_from_the_receive_loop_with_a_full_queue_does_not_stall() {
     const N: u16 = 2000;
     for version in V {
         let (_server, client, mut peer) =
@@ -76,7 +76,7 @@ async fn publishing_from_the_receive_loop_with_a_full_queue_does_not_stall() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_go_to_the_streams_whose_filters_match_and_once_to_each() {
+async fn a4_38_messages_go_to_the_streams_whose_filters_match_and_once_to_each() {
     for version in V {
         let (_server, client, mut peer) = Server::connected(version).await;
         let mut wide = subscribed(&client, &mut peer, at(QoS::AtMostOnce).to("a/#").to("a/b")).await;
@@ -216,7 +216,7 @@ async fn a_full_stream_holds_acknowledgements_back_and_the_rest_goes_on() {
 
 // [MQTT-4.6.0-2 @3.1.1] [MQTT-4.6.0-2 @5.0]
 #[tokio::test(start_paused = true)]
-async fn by_hand_acknowledgements_leave_in_the_order_of_the_messages() {
+async fn a1_12_by_hand_acknowledgements_leave_in_the_order_of_the_messages() {
     for version in V {
         let (server, client, mut peer) = Server::connected_with(version, |options| {
             options.reconnect(Backoff::new(SHORT, SHORT)).session(Duration::from_secs(100))
@@ -285,7 +285,7 @@ async fn a_message_for_several_streams_is_acknowledged_when_the_last_has_taken_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_stream_does_what_was_declared() {
+async fn a1_7_a_full_stream_does_what_was_declared() {
     for version in V {
         let (_server, client, mut peer) = Server::connected(version).await;
         let hold = at(QoS::AtMostOnce).to("#").capacity(3, 1000);
@@ -405,7 +405,7 @@ async fn the_servers_topic_aliases_are_understood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_gets_its_response_and_a_late_one_is_dropped() {
+async fn a4_41_a_request_gets_its_response_and_a_late_one_is_dropped() {
     let (_server, client, mut peer) = Server::connected(Version::V5).await;
     let (requests, _) = tokio::join!(Requests::new(&client, "me/responses"), peer.grant());
     let requests = requests.unwrap();

@@ -35,7 +35,7 @@ impl Write for Written {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trace_tells_each_packet_and_no_secret() {
+async fn a4_43_the_trace_tells_each_packet_and_no_secret() {
     let written = Written::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -115,7 +115,7 @@ mod tests {
 
     // USERS: a dead route of one family.
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_never_answers_costs_a_quarter_of_a_second() {
+    async fn a4_44_an_address_that_never_answers_costs_a_quarter_of_a_second() {
         let start = tokio::time::Instant::now();
         let addresses = ["[2001:db8::1]:1883", "127.0.0.1:1883"].map(|text| text.parse().unwrap());
         let winner = race(addresses.into(), |address: SocketAddr| async move {
