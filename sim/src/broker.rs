@@ -1,11 +1,12 @@
 //! The broker: our shards, unmodified, in a process that can crash, with a disk that loses what was not synced.
 
 use crate::disk::Disk;
-use crate::plan::BrokerPlan;
-use crate::scene::{Event, Scene, client_name};
+use crate::plan::{BrokerPlan, Plan};
+use crate::rights::Rights;
+use crate::scene::{Event, Scene, client_name, client_number};
 use crate::wire::{Arrival, ConnIndex, Direction};
 use mqtt_broker_lite::core::{
-    Access, Change, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
+    Access, Cause, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
     Settings, Shard, ShardId, Token, Verdict, Wire, home,
 };
 use mqtt_packet::{Connect, Disconnect, Frame, Packet, PacketType, Publish, ReasonCode, Version};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Lets everybody in, after having asked somebody if the plan says so.
 struct Doorman {
     asks: bool,
+    rights: Rights,
 }
 
 impl Policy for Doorman {
@@ -21,14 +23,17 @@ impl Policy for Doorman {
         if self.asks { Verdict::Ask } else { Verdict::Allow }
     }
 
-    fn authorize(&mut self, _: &Client, _: Access, _: &str) -> bool {
-        true
+    fn authorize(&mut self, client: &Client, access: Access, name: &str) -> bool {
+        client_number(&client.client_id).is_none_or(|client| self.rights.allow(client, access, name))
     }
 
     fn restricts(&self, _: Access) -> bool {
-        false
+        self.rights.are_restricted
     }
 }
+
+/// No PUBLISH is larger, in bytes.
+const LARGEST: usize = 600;
 
 /// What the process keeps of a connection.
 #[derive(Debug)]
@@ -57,6 +62,7 @@ struct Peer {
 /// The broker.
 pub struct Broker {
     plan: BrokerPlan,
+    rights: Rights,
     seed: u64,
     /// None while it is down.
     shards: Vec<Shard>,
@@ -70,13 +76,18 @@ pub struct Broker {
     /// When its process started; its monotonic clock begins there.
     started: u64,
     wake_at: Vec<Option<u64>>,
+    /// What was written and is not reported yet, where that does not wait for the sync.
+    written: VecDeque<Vec<(u16, Cause)>>,
+    /// A sync is due in a while, or under way.
+    sync_is_due: bool,
 }
 
 impl Broker {
     /// A broker that runs.
-    pub fn new(plan: BrokerPlan, seed: u64) -> Self {
+    pub fn new(plan: &Plan, seed: u64) -> Self {
         let mut broker = Self {
-            plan,
+            plan: plan.broker,
+            rights: Rights::new(plan),
             seed,
             shards: Vec::new(),
             disk: Disk::default(),
@@ -86,6 +97,8 @@ impl Broker {
             wills: BTreeMap::new(),
             started: 0,
             wake_at: Vec::new(),
+            written: VecDeque::new(),
+            sync_is_due: false,
         };
         broker.start();
         broker
@@ -105,10 +118,11 @@ impl Broker {
             receive_maximum: self.plan.receive_maximum,
             max_inflight: self.plan.max_inflight,
             window: self.plan.window,
+            max_queue_messages: self.plan.max_queue,
             outgoing_aliases: self.plan.outgoing_aliases,
             ..Settings::default()
         };
-        Shard::new(settings, Box::new(Doorman { asks: self.plan.asks }))
+        Shard::new(settings, Box::new(Doorman { asks: self.plan.asks, rights: self.rights }))
     }
 
     /// Whether everything that was said is written, and everything that was written is safe.
@@ -191,7 +205,34 @@ impl Broker {
     }
 
     fn sync(&mut self, scene: &mut Scene) {
-        if self.disk.begin() {
+        if let Some(interval) = self.plan.interval {
+            let written = self.disk.write_behind(scene.now);
+            if !written.is_empty() && !self.sync_is_due {
+                self.sync_is_due = true;
+                scene.after(interval, Event::DiskDue(self.life));
+            }
+            if !written.is_empty() {
+                self.written.push_back(written);
+                scene.after(0, Event::DiskWritten(self.life));
+            }
+        } else if self.disk.begin(scene.now) {
+            let delay = scene.rng.delay(self.plan.sync);
+            scene.after(delay, Event::DiskSynced(self.life));
+        }
+    }
+
+    /// What was written counts as safe.
+    pub fn disk_written(&mut self, life: u32, scene: &mut Scene) {
+        if life == self.life {
+            for (number, cause) in self.written.pop_front().unwrap_or_default() {
+                self.handle(number, Input::Synced(cause), scene);
+            }
+        }
+    }
+
+    /// What was written since the last time is to be synced.
+    pub fn disk_due(&mut self, life: u32, scene: &mut Scene) {
+        if life == self.life && self.disk.start_sync() {
             let delay = scene.rng.delay(self.plan.sync);
             scene.after(delay, Event::DiskSynced(self.life));
         }
@@ -322,7 +363,8 @@ impl Broker {
                 if let Some(alias) = alias {
                     peer.aliases.insert(alias, topic.clone());
                 }
-                scene.oracle.arrived(scene.now, scene.wall(), &topic, publish.payload, publish.retain);
+                let now = (scene.now, scene.wall());
+                scene.oracle.arrived(now, client, &topic, publish.payload, publish.retain);
             }
             PacketType::Disconnect => {
                 let disconnect = Disconnect::decode(frame, peer.version);
@@ -356,8 +398,16 @@ impl Broker {
             };
             rest = behind;
             match Packet::decode(frame, peer.version) {
-                Ok(Packet::Publish(publish)) if !publish.delivery.dup() => {
-                    scene.oracle.sent(scene.now, scene.wall(), publish.payload);
+                Ok(Packet::Publish(publish)) => {
+                    let unread = peer.waiting.len() + bytes.len() - rest.len();
+                    if unread > self.plan.window + LARGEST * (usize::from(self.plan.max_inflight) + 2) {
+                        scene.oracle.broken(scene.now, "what waits for a connection is bounded", || {
+                            format!("{unread} bytes for {}", client_name(scene.connections[index].client))
+                        });
+                    }
+                    if !publish.delivery.dup() {
+                        scene.oracle.sent(scene.now, scene.wall(), publish.payload);
+                    }
                 }
                 Ok(Packet::ConnAck(connack)) => {
                     peer.is_connected = connack.reason_code == ReasonCode::SUCCESS;
@@ -474,6 +524,16 @@ impl Broker {
         for (number, cause) in self.disk.finish() {
             self.handle(number, Input::Synced(cause), scene);
         }
+        let most = self.plan.max_queue + usize::from(self.plan.max_inflight);
+        if self.plan.max_queue < 1000 && self.disk.longest_queue() > most {
+            scene.oracle.broken(scene.now, "what waits for a session is bounded", || {
+                format!("{} messages", self.disk.longest_queue())
+            });
+        }
+        match self.plan.interval.filter(|_| !self.disk.is_idle()) {
+            Some(interval) => scene.after(interval, Event::DiskDue(self.life)),
+            None => self.sync_is_due = false,
+        }
         self.sync(scene);
     }
 
@@ -485,7 +545,7 @@ impl Broker {
     }
 
     /// Everything in its memory is gone, and of its disk what was not synced.
-    pub fn crash(&mut self, millis: u64, scene: &mut Scene) {
+    pub fn crash(&mut self, millis: u64, damaged: u32, scene: &mut Scene) {
         if self.shards.is_empty() {
             return;
         }
@@ -494,10 +554,15 @@ impl Broker {
         scene.note(|| "broker: crashes".into());
         self.life += 1;
         self.wills.clear();
-        self.disk.crash(&mut scene.rng);
-        scene.oracle.broker_crashed(self.plan.durable);
+        self.written.clear();
+        self.sync_is_due = false;
+        let loss = self.disk.crash(&mut scene.rng, damaged);
+        scene.note(|| format!("disk: {loss:?}"));
+        scene.oracle.broker_crashed(scene.now, self.plan, &loss);
+        let is_undone = !self.plan.durable || self.plan.interval.is_some() && loss.since.is_some();
         for connection in &mut scene.connections {
-            connection.is_orphan |= connection.was_accepted && !self.plan.durable;
+            let is_dropped = loss.dropped.contains(client_name(connection.client));
+            connection.is_orphan |= connection.was_accepted && (is_undone || is_dropped);
         }
         for index in std::mem::take(&mut self.peers).into_keys() {
             let client = scene.connections[index].client;
@@ -513,7 +578,7 @@ impl Broker {
         self.start();
         let now = self.time(scene);
         for number in 0..self.plan.shards {
-            let stored: Vec<Change> = self.disk.contents(number, self.plan.shards).cloned().collect();
+            let stored: Vec<_> = self.disk.contents(number, self.plan.shards).collect();
             self.shards[usize::from(number)].restore(now, stored);
         }
         for number in 0..self.plan.shards {

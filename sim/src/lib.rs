@@ -28,6 +28,7 @@ pub mod client;
 pub mod disk;
 pub mod oracle;
 pub mod plan;
+pub mod rights;
 pub mod rng;
 pub mod scenario;
 pub mod scene;

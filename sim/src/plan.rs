@@ -3,11 +3,32 @@
 
 use mqtt_packet::{QoS, RetainHandling, Version};
 
-/// The topics that messages are about.
-pub const TOPICS: [&str; 6] = ["a", "a/b", "a/b/c", "a/c", "d", "d/b"];
+/// The topics that messages are about. From [`OPEN_TOPICS`] on they are for shared subscriptions alone: no wildcard at
+/// the front of a filter reaches them [MQTT-4.7.2-1].
+pub const TOPICS: [&str; 8] = ["a", "a/b", "a/b/c", "a/c", "d", "d/b", "$s/a", "$s/b"];
 
-/// The topic filters that clients subscribe to: they overlap.
-pub const FILTERS: [&str; 10] = ["#", "a/#", "+/b", "a/+", "a", "a/b", "d/+", "d", "+/+/c", "w/+"];
+/// How many of the topics are for everybody.
+pub const OPEN_TOPICS: usize = 6;
+
+/// The topic filters that clients subscribe to: they overlap. From [`OWN_FILTERS`] on they are shared.
+pub const FILTERS: [&str; 13] = [
+    "#",
+    "a/#",
+    "+/b",
+    "a/+",
+    "a",
+    "a/b",
+    "d/+",
+    "d",
+    "+/+/c",
+    "w/+",
+    "$share/g/$s/a",
+    "$share/h/$s/+",
+    "$share/h/$s/a",
+];
+
+/// How many of the filters are a client's own.
+pub const OWN_FILTERS: usize = 10;
 
 /// Everything that a world is made of.
 #[derive(Clone, Debug)]
@@ -46,12 +67,19 @@ pub struct BrokerPlan {
     pub durable: bool,
     /// The longest usual time of a sync, in milliseconds.
     pub sync: u64,
+    /// `None`: nothing counts as safe before it is synced. Otherwise everything does once it is written, and is synced
+    /// within so many milliseconds.
+    pub interval: Option<u64>,
+    /// Whether clients may do some things only.
+    pub restricts: bool,
     /// Whether it has to ask somebody else who a client is.
     pub asks: bool,
     /// Its Receive Maximum.
     pub receive_maximum: u16,
     /// How many QoS 1 and 2 messages it has in flight towards a client.
     pub max_inflight: u16,
+    /// How many messages wait for a session at most.
+    pub max_queue: usize,
     /// How many bytes wait in its shell for a connection before messages wait in the session.
     pub window: usize,
     /// Topic aliases that it uses itself.
@@ -192,6 +220,8 @@ pub enum FaultKind {
     BrokerCrash {
         /// For how long it is down.
         millis: u64,
+        /// How many entries of its disk are damaged.
+        damaged: u32,
     },
     /// The wall clock jumps.
     ClockJump {

@@ -1,7 +1,8 @@
 //! Scenarios: how much of what there is in a world. A scenario and a seed make a [`Plan`].
 
 use crate::plan::{
-    Action, BrokerPlan, ClientPlan, FILTERS, Fault, FaultKind, Network, Plan, TOPICS, WillPlan,
+    Action, BrokerPlan, ClientPlan, FILTERS, Fault, FaultKind, Network, OPEN_TOPICS, OWN_FILTERS, Plan, TOPICS,
+    WillPlan,
 };
 use crate::rng::Rng;
 use mqtt_packet::{QoS, RetainHandling, Version};
@@ -39,6 +40,16 @@ pub struct Scenario {
     shards: u64,
     /// The longest usual time of a sync, one of these.
     sync: [u64; 3],
+    /// Whether the broker syncs from time to time only.
+    lazy: bool,
+    /// How many entries of the disk are damaged at each crash at most.
+    damaged: u64,
+    /// How many percent of the messages and subscriptions are shared ones.
+    shared: u64,
+    /// How many percent of the worlds have clients that may do some things only.
+    restricted: u64,
+    /// Whether few messages may wait for a session.
+    crowded: bool,
 }
 
 /// Cuts, pieces and delays only: every QoS, sessions that last and sessions that do not.
@@ -64,10 +75,15 @@ const QOS: Scenario = Scenario {
     durable: 30,
     shards: 1,
     sync: [1, 20, 200],
+    lazy: false,
+    damaged: 0,
+    shared: 0,
+    restricted: 0,
+    crowded: false,
 };
 
 /// Every scenario there is.
-pub const SCENARIOS: [Scenario; 12] = [
+pub const SCENARIOS: [Scenario; 17] = [
     QOS,
     Scenario {
         name: "takeover",
@@ -143,6 +159,69 @@ pub const SCENARIOS: [Scenario; 12] = [
         ..QOS
     },
     Scenario {
+        name: "interval",
+        about: "a broker that syncs from time to time only, and crashes",
+        broker_crashes: (1, 5),
+        messages: (10, 60),
+        durable: 100,
+        lasting: 90,
+        changes: (0, 3),
+        retained: 10,
+        shards: 2,
+        sync: [1, 20, 100],
+        lazy: true,
+        ..QOS
+    },
+    Scenario {
+        name: "damage",
+        about: "a broker that crashes, and whose disk damages what it had synced",
+        broker_crashes: (1, 4),
+        durable: 100,
+        lasting: 90,
+        changes: (0, 3),
+        retained: 20,
+        shards: 2,
+        damaged: 3,
+        ..QOS
+    },
+    Scenario {
+        name: "shared",
+        about: "shared subscriptions whose members come, go and crash, on a broker that crashes",
+        clients: (2, 5),
+        shared: 70,
+        lasting: 70,
+        changes: (1, 6),
+        disconnects: (0, 3),
+        takeovers: (0, 1),
+        slow: (0, 1),
+        client_crashes: (0, 1),
+        broker_crashes: (0, 2),
+        durable: 60,
+        shards: 3,
+        ..QOS
+    },
+    Scenario {
+        name: "rights",
+        about: "clients that may not publish, subscribe to and receive everything",
+        restricted: 100,
+        changes: (0, 4),
+        retained: 20,
+        broker_crashes: (0, 1),
+        shards: 2,
+        ..QOS
+    },
+    Scenario {
+        name: "crowded",
+        about: "clients that are away or slow while more comes for them than may wait",
+        crowded: true,
+        messages: (30, 120),
+        slow: (1, 4),
+        disconnects: (0, 4),
+        broker_crashes: (0, 1),
+        durable: 80,
+        ..QOS
+    },
+    Scenario {
         name: "client-crash",
         about: "clients that crash and come back with what their store has, or with nothing",
         client_crashes: (1, 5),
@@ -205,13 +284,16 @@ impl Scenario {
             shards: rng.between(1, self.shards) as u16,
             durable: rng.chance(self.durable),
             sync: rng.pick(&self.sync),
+            interval: self.lazy.then(|| rng.pick(&[100, 1000, 5000])),
+            restricts: self.restricted > 0 && rng.chance(self.restricted),
+            max_queue: if self.crowded { rng.pick(&[6, 20]) } else { 100_000 },
             asks: rng.chance(20),
             receive_maximum: rng.pick(&[1, 3, 20, 1000]),
             max_inflight: rng.pick(&[1, 2, 10, 20]),
             window: rng.pick(&[1, 300, 100_000]),
             outgoing_aliases: rng.pick(&[0, 2, 8]),
         };
-        if !broker.durable {
+        if !broker.durable || self.damaged > 0 || self.lazy {
             // A client of 3.1 is not told that a broker has forgotten its session.
             let untold = |client: &&mut ClientPlan| client.version == Version::V3_1;
             clients.iter_mut().filter(untold).for_each(|client| client.version = Version::V3_1_1);
@@ -269,25 +351,53 @@ impl Scenario {
 
     fn subscribe(&self, rng: &mut Rng, end: u64, actions: &mut Vec<(u64, Action)>) {
         for _ in 0..rng.between(0, 2) {
-            actions.push((0, any_subscription(rng)));
+            actions.push((0, self.subscription(rng)));
         }
         for _ in 0..self.count(rng, self.changes) {
             let action = if rng.chance(60) {
-                any_subscription(rng)
+                self.subscription(rng)
             } else {
-                Action::Unsubscribe { filter: rng.below(FILTERS.len() as u64) as usize }
+                Action::Unsubscribe { filter: self.filter(rng) }
             };
             actions.push((rng.below(end), action));
         }
     }
 
+    /// A filter, shared or not.
+    fn filter(&self, rng: &mut Rng) -> usize {
+        let is_shared = self.shared > 0 && rng.chance(self.shared);
+        let (first, end) = if is_shared { (OWN_FILTERS, FILTERS.len()) } else { (0, OWN_FILTERS) };
+        first + rng.below((end - first) as u64) as usize
+    }
+
+    fn subscription(&self, rng: &mut Rng) -> Action {
+        let filter = self.filter(rng);
+        let is_shared = filter >= OWN_FILTERS;
+        Action::Subscribe {
+            filter,
+            qos: if is_shared { rng.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]) } else { any_qos(rng) },
+            retain_handling: rng.pick(&[
+                RetainHandling::SendAtSubscribe,
+                RetainHandling::SendIfNew,
+                RetainHandling::DoNotSend,
+            ]),
+            identified: rng.chance(30),
+            // A shared subscription may not have it [MQTT-3.8.3-4].
+            no_local: rng.chance(10) && !is_shared,
+        }
+    }
+
     fn message(&self, rng: &mut Rng) -> Action {
-        let retain = rng.chance(self.retained);
+        let is_shared = self.shared > 0 && rng.chance(self.shared);
+        let retain = rng.chance(self.retained) && !is_shared;
         let qos = any_qos(rng);
         // A message without payload has no name on it, so it may not be one that is to come exactly once.
         let removes = retain && qos != QoS::ExactlyOnce && rng.chance(15);
         Action::Publish {
-            topic: rng.below(TOPICS.len() as u64) as usize,
+            topic: match is_shared {
+                true => OPEN_TOPICS + rng.below((TOPICS.len() - OPEN_TOPICS) as u64) as usize,
+                false => rng.below(OPEN_TOPICS as u64) as usize,
+            },
             qos,
             retain,
             size: if removes { 0 } else { rng.pick(&[4, 4, 10, 50, 50, 200, 500]) },
@@ -324,6 +434,7 @@ impl Scenario {
         });
         add(rng, self.broker_crashes, &mut |rng| FaultKind::BrokerCrash {
             millis: rng.pick(&[10, 1000, 10_000]),
+            damaged: if self.damaged > 0 { rng.between(0, self.damaged) as u32 } else { 0 },
         });
         add(rng, self.clock_jumps, &mut |rng| FaultKind::ClockJump { millis: rng.pick(&[1000, 60_000]) });
         faults.sort_by_key(|fault| fault.at);
@@ -333,18 +444,4 @@ impl Scenario {
 
 fn any_qos(rng: &mut Rng) -> QoS {
     rng.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce])
-}
-
-fn any_subscription(rng: &mut Rng) -> Action {
-    Action::Subscribe {
-        filter: rng.below(FILTERS.len() as u64) as usize,
-        qos: any_qos(rng),
-        retain_handling: rng.pick(&[
-            RetainHandling::SendAtSubscribe,
-            RetainHandling::SendIfNew,
-            RetainHandling::DoNotSend,
-        ]),
-        identified: rng.chance(30),
-        no_local: rng.chance(10),
-    }
 }

@@ -42,6 +42,10 @@ pub enum Event {
     BrokerWake(u16, u32),
     /// Something that one shard said comes to another.
     Link(u16, u16, u32),
+    /// The disk has taken what was written, where that counts.
+    DiskWritten(u32),
+    /// The disk is to sync.
+    DiskDue(u32),
     /// The disk has synced.
     DiskSynced(u32),
     /// Somebody answers the broker's question to a shard.
@@ -229,6 +233,11 @@ impl Scene {
 /// How a client is called in its CONNECT and in the chart.
 pub const fn client_name(client: usize) -> &'static str {
     ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"][client]
+}
+
+/// The client of this name.
+pub fn client_number(name: &str) -> Option<usize> {
+    name.strip_prefix('c')?.parse().ok()
 }
 
 /// Where the will of a client is published.

@@ -165,6 +165,14 @@ impl Journal {
         self.references.remove(number);
     }
 
+    /// Stores a message for a queue of another shard, which lets go of it.
+    pub(super) fn deposit(&mut self, message: &Arc<Message>) -> MessageNumber {
+        let mut number = None;
+        let stored = self.refer(&mut number, message);
+        self.references.remove(stored);
+        stored
+    }
+
     /// One reference less.
     pub(super) fn release(&mut self, number: Option<MessageNumber>) {
         let Some(number) = number else {

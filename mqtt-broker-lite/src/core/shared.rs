@@ -11,7 +11,7 @@ use super::outbound::Queued;
 use super::session::Session;
 use super::shard::Shard;
 use super::topic_tree::{Grant, Target};
-use super::{Change, Message, SessionNumber, ShardId};
+use super::{Change, Message, MessageNumber, SessionNumber, ShardId};
 use mqtt_client::delivery::Sending;
 use mqtt_packet::{QoS, TopicFilter};
 use std::collections::{BTreeMap, VecDeque};
@@ -61,6 +61,8 @@ pub(super) struct Assignment {
     id: u32,
     /// Under which number and place the store had it before.
     parked: Option<(SessionNumber, u64)>,
+    /// Under which number it is stored for that place, on its way back.
+    deposited: Option<MessageNumber>,
 }
 
 impl Group {
@@ -184,6 +186,7 @@ impl Shard {
             retain: grant.retain_as_published && item.view.retain,
             id: grant.id,
             parked,
+            deposited: None,
         };
         self.cross(id.0, Routed::Assign(assignment), qos);
     }
@@ -291,15 +294,12 @@ impl Shard {
     }
 
     /// A message of a group that is at home on another shard, for a session of this one.
-    pub(super) fn on_assign(&mut self, assignment: Assignment) {
+    pub(super) fn on_assign(&mut self, mut assignment: Assignment) {
         let Some(&key) = self.by_number.get(&assignment.session) else {
             // The place where it was stored is its place again, in the same cause that took it away.
             if let Some((number, sequence)) = assignment.parked {
-                let queued = assignment.to_queued(sequence);
-                let mut stored = None;
-                let queued =
-                    Queued { number: Some(self.journal.refer(&mut stored, &queued.message)), ..queued };
-                record_queued(number, &queued, &mut self.journal);
+                assignment.deposited = Some(self.journal.deposit(&assignment.message));
+                record_queued(number, &assignment.to_queued(sequence), &mut self.journal);
             }
             let home = home(assignment.name.as_bytes(), self.settings.shards);
             self.cross(home, Routed::Return(assignment), QoS::AtMostOnce);
@@ -322,6 +322,11 @@ impl Shard {
 
     /// A message that came back from a member.
     pub(super) fn on_return(&mut self, assignment: Assignment) {
+        if let (Some((number, sequence)), Some(message)) = (assignment.parked, assignment.deposited) {
+            // It gets a new place, if there is still one for it.
+            self.journal.record(Change::QueuedGone(number, sequence));
+            self.journal.record(Change::MessageGone(message));
+        }
         let Some(&index) = self.groups_by_name.get(&*assignment.name) else {
             return;
         };
@@ -345,6 +350,7 @@ impl Shard {
                 retain: queued.retain,
                 id: 0,
                 parked: None,
+                deposited: None,
             };
             let home = home(name.as_bytes(), self.settings.shards);
             self.cross(home, Routed::Return(assignment), queued.qos);
@@ -436,7 +442,7 @@ impl Assignment {
         Queued {
             sequence,
             message: Arc::clone(&self.message),
-            number: None,
+            number: self.deposited,
             qos: self.qos,
             retain: self.retain,
             subscription_ids: Box::default(),

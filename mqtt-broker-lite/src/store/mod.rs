@@ -188,8 +188,9 @@ pub struct Written {
 /// parts are missing holds up what its writers wrote behind it.
 #[derive(Debug, Default)]
 pub struct Pending {
-    /// What each shard wrote, in its order.
-    waiting: BTreeMap<ShardId, VecDeque<Written>>,
+    /// What each shard wrote, in its order, counted over all shards.
+    waiting: BTreeMap<ShardId, VecDeque<(u64, Written)>>,
+    count: u64,
     /// How many parts of each of these causes are still missing.
     missing: BTreeMap<Cause, u16>,
 }
@@ -199,7 +200,9 @@ impl Pending {
     pub fn write(&mut self, writer: ShardId, cause: Cause, part: Part, changes: Vec<Change>) {
         let missing = self.missing.entry(cause).or_insert(part.of);
         *missing = missing.saturating_sub(1);
-        self.waiting.entry(writer).or_default().push_back(Written { writer, cause, changes });
+        self.count = self.count.saturating_add(1);
+        let written = (self.count, Written { writer, cause, changes });
+        self.waiting.entry(writer).or_default().push_back(written);
     }
 
     /// How much of a shard's waits.
@@ -215,17 +218,19 @@ impl Pending {
     }
 
     /// Everything that can become safe now, as one batch that is kept whole or not at all: causes wait for each other
-    /// where two shards wrote them in different orders.
+    /// where two shards wrote them in different orders. In the batch everything stands in the order in which it was
+    /// written: what a shard wrote because of what another had written before comes after it.
     pub fn take(&mut self) -> Vec<Written> {
         let ready = self.ready();
         let mut batch = Vec::new();
         for queue in self.waiting.values_mut() {
-            while queue.front().is_some_and(|written| ready.contains(&written.cause)) {
+            while queue.front().is_some_and(|(_, written)| ready.contains(&written.cause)) {
                 batch.extend(queue.pop_front());
             }
         }
         self.missing.retain(|cause, _| !ready.contains(cause));
-        batch
+        batch.sort_unstable_by_key(|(count, _)| *count);
+        batch.into_iter().map(|(_, written)| written).collect()
     }
 
     /// The causes that are complete, less those behind one that is not.
@@ -236,7 +241,7 @@ impl Pending {
             let before = ready.len();
             for queue in self.waiting.values() {
                 let mut is_blocked = false;
-                for written in queue {
+                for (_, written) in queue {
                     is_blocked |= !ready.contains(&written.cause);
                     if is_blocked {
                         ready.remove(&written.cause);
@@ -284,6 +289,15 @@ mod tests {
         assert_eq!(batch(&mut pending), [(B, 3)]);
         pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
         assert_eq!(batch(&mut pending), [(A, 1), (A, 2), (B, 1)]);
+    }
+
+    #[test]
+    fn what_follows_from_another_shard_comes_after_it() {
+        let mut pending = Pending::default();
+        pending.write(A, cause(1), Part { index: 0, of: 2 }, Vec::new());
+        pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
+        pending.write(A, cause(2), Part::WHOLE, Vec::new());
+        assert_eq!(batch(&mut pending), [(A, 1), (B, 1), (A, 2)]);
     }
 
     #[test]

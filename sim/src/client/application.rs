@@ -78,6 +78,16 @@ enum Request {
     Unsubscribe(usize),
 }
 
+impl Request {
+    /// The filter that it is about.
+    fn filter(self) -> &'static str {
+        match self {
+            Self::Subscribe(filter) | Self::Unsubscribe(filter) => FILTERS[filter],
+            Self::Publish(_) => "",
+        }
+    }
+}
+
 /// What is known about a ticket until it ends.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -317,6 +327,9 @@ impl Client<'_> {
                 Request::Publish(number) => {
                     scene.note(|| format!("{}: message {number}: {outcome:?}", client_name(self.number)));
                     scene.oracle.ended(scene.now, number, outcome);
+                    if self.is_orphan(scene) {
+                        scene.oracle.undone(number);
+                    }
                 }
                 change => self.change_ended(change, outcome, scene),
             }
@@ -326,6 +339,7 @@ impl Client<'_> {
     fn change_ended(&mut self, change: Request, outcome: Outcome, scene: &mut Scene) {
         match outcome {
             Outcome::Answered(code) if !code.is_error() => {}
+            Outcome::Answered(_) if scene.oracle.refuses(self.number, change.filter()) => {}
             // Nobody knows whether it was done: it is asked again.
             Outcome::Lost(_) => self.application.changes.push_back(change),
             _ => scene.oracle.broken(scene.now, "a request is refused for a reason", || {
@@ -360,11 +374,17 @@ impl Client<'_> {
                 if let (Some(Request::Subscribe(filter)), [code]) = (self.request(ticket), &codes[..])
                     && let Some(qos) = QoS::from_bits(code.0)
                 {
-                    scene.oracle.sessions.granted(self.number, FILTERS[filter], qos);
+                    if scene.oracle.refuses(self.number, FILTERS[filter]) {
+                        self.complain("who has no right does not subscribe", *code, scene);
+                    }
+                    if self.is_orphan(scene) {
+                        return;
+                    }
+                    scene.oracle.sessions.granted(scene.now, self.number, FILTERS[filter], qos);
                 }
             }
             Seen::Unsubscribed(ticket) => {
-                if let Some(Request::Unsubscribe(filter)) = self.request(ticket) {
+                if let Some(Request::Unsubscribe(filter)) = self.request(ticket).filter(|_| !self.is_orphan(scene)) {
                     scene.oracle.sessions.unsubscribed(scene.now, self.number, FILTERS[filter]);
                 }
             }
@@ -388,6 +408,11 @@ impl Client<'_> {
         scene.oracle.broken(scene.now, promise, || format!("{}: {code:?}", client_name(self.number)));
     }
 
+    /// Whether the broker that its connection leads to has crashed and forgotten what it said there.
+    fn is_orphan(&self, scene: &Scene) -> bool {
+        self.connection().is_some_and(|index| scene.connections[index].is_orphan)
+    }
+
     fn connected(&mut self, session_present: bool, scene: &mut Scene) {
         self.has_nothing = false;
         scene.oracle.figures.resumed += u64::from(session_present);
@@ -396,7 +421,7 @@ impl Client<'_> {
                 format!("{}: {complaint}", client_name(self.number))
             });
         }
-        if self.connection().is_some_and(|index| scene.connections[index].is_orphan) {
+        if self.is_orphan(scene) {
             scene.oracle.sessions.is_void(self.number);
         }
         if !session_present {

@@ -10,12 +10,23 @@
 //! | a session is there when it must be, and not when it must not | [`Sessions`] |
 //! | a will comes when it must, once, and never after an orderly end | [`Oracle::check_end`], [`Oracle::delivered`] |
 //! | what is retained is the last | [`Oracle::check_retained`] |
+//! | of a shared subscription one member gets a message, and one does | [`Oracle::check_end`] |
+//! | who has no right publishes nothing and gets nothing | [`Oracle::delivered`] |
 
+mod crash;
+mod figures;
+mod groups;
+mod retained;
 mod sessions;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, TOPICS};
+use crate::rights::Rights;
+pub use figures::Figures;
+use groups::Owed;
+use mqtt_broker_lite::core::Access;
+use retained::Kept;
 use mqtt_client::{Loss, Outcome};
-use mqtt_packet::QoS;
+use mqtt_packet::{QoS, ReasonCode};
 pub use sessions::Sessions;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,6 +83,12 @@ struct Known {
     cancelled: Option<u64>,
     /// By the wall clock, when it is of no use any more.
     expires: Option<u64>,
+    /// When its publisher was told what became of it.
+    told: Option<u64>,
+    /// Its publisher was told so, and then the broker forgot it as it may.
+    is_undone: bool,
+    /// The shared subscriptions that must get it.
+    groups: Vec<Owed>,
     /// For each client the session that must get it, if one must, and how often it came.
     copies: Vec<Copies>,
 }
@@ -104,71 +121,6 @@ pub struct Delivered {
     pub payload: Vec<u8>,
 }
 
-/// What the broker keeps, or may keep, as the retained message of a topic.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    /// When it came.
-    at: u64,
-    /// `None`: nothing.
-    message: Option<usize>,
-    /// In which life of the broker it came.
-    life: u32,
-    /// Whether the broker may have known it already, and ignored it.
-    is_repeat: bool,
-}
-
-/// Counts of what happened, to see that something did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Figures {
-    /// Events.
-    pub events: u64,
-    /// Messages that applications published.
-    pub published: u64,
-    /// Of them, QoS 2 handshakes that came to their end.
-    pub exactly_once: u64,
-    /// Messages that applications got.
-    pub delivered: u64,
-    /// Deliveries that were owed and seen.
-    pub owed: u64,
-    /// Connections.
-    pub connections: u64,
-    /// Sessions that were resumed.
-    pub resumed: u64,
-    /// Connections that were cut.
-    pub cuts: u64,
-    /// Connections that were taken over.
-    pub takeovers: u64,
-    /// Crashes of the broker and of clients.
-    pub crashes: u64,
-    /// Wills that somebody got.
-    pub wills: u64,
-    /// Retained messages that somebody got.
-    pub retained: u64,
-}
-
-impl Figures {
-    /// Adds those of another world.
-    pub fn add(&mut self, other: &Self) {
-        let all = [
-            (&mut self.events, other.events),
-            (&mut self.published, other.published),
-            (&mut self.exactly_once, other.exactly_once),
-            (&mut self.delivered, other.delivered),
-            (&mut self.owed, other.owed),
-            (&mut self.connections, other.connections),
-            (&mut self.resumed, other.resumed),
-            (&mut self.cuts, other.cuts),
-            (&mut self.takeovers, other.takeovers),
-            (&mut self.crashes, other.crashes),
-            (&mut self.wills, other.wills),
-            (&mut self.retained, other.retained),
-        ];
-        for (sum, more) in all {
-            *sum += more;
-        }
-    }
-}
-
 /// Within what order is kept: for one session, publisher, topic, and QoS on either way.
 type Order = ((usize, u32), usize, &'static str, QoS, QoS);
 
@@ -190,6 +142,13 @@ pub struct Oracle {
     disorder: u64,
     /// How often the broker was started.
     life: u32,
+    /// Whether anything was lost that had counted as safe, as it may be where the broker syncs from time to time only.
+    pub is_undone: bool,
+    /// Whether messages may be dropped because too many wait.
+    is_crowded: bool,
+    /// Whether everybody publishes once more, to see that the world still works.
+    pub is_proof: bool,
+    rights: Rights,
     clients: usize,
 }
 
@@ -205,6 +164,10 @@ impl Oracle {
             retained: BTreeMap::new(),
             disorder: if plan.broker.shards > 1 { 500 } else { 0 },
             life: 0,
+            is_undone: false,
+            is_crowded: plan.broker.max_queue < 1000,
+            is_proof: false,
+            rights: Rights::new(plan),
             clients: plan.clients.len(),
         }
     }
@@ -227,6 +190,9 @@ impl Oracle {
             arrivals: Vec::new(),
             cancelled: None,
             expires: None,
+            told: None,
+            is_undone: false,
+            groups: Vec::new(),
             copies: vec![Copies::default(); self.clients],
         });
         self.messages.len() - 1
@@ -253,6 +219,8 @@ impl Oracle {
             return;
         }
         let (qos, arrived) = (known.message.qos, !known.arrivals.is_empty());
+        known.told.get_or_insert(at);
+        let is_forbidden = !self.rights.allow(known.message.publisher, Access::Publish, known.message.topic);
         match outcome {
             Outcome::Written if qos == QoS::AtMostOnce => {}
             Outcome::Lost(Loss::Closed) if qos == QoS::AtMostOnce => {}
@@ -263,9 +231,15 @@ impl Oracle {
                     self.broken(at, "an acknowledged message has arrived", || format!("message {number}"));
                 }
             }
+            Outcome::Answered(ReasonCode::NOT_AUTHORIZED) if qos > QoS::AtMostOnce && is_forbidden => {}
             Outcome::Lost(Loss::SessionLost) if qos > QoS::AtMostOnce => {}
             _ => self.broken(at, "a request ends as it can", || format!("message {number}: {outcome:?}")),
         }
+    }
+
+    /// What the publisher of a message was told is out of date: the broker that said it has crashed since.
+    pub fn undone(&mut self, number: usize) {
+        self.messages[number].is_undone = true;
     }
 
     /// The publisher of a message crashed before it was told what became of it.
@@ -280,9 +254,17 @@ impl Oracle {
     }
 
     /// A PUBLISH came to the broker.
-    pub fn arrived(&mut self, at: u64, wall: u64, topic: &str, payload: &[u8], retain: bool) {
+    pub fn arrived(
+        &mut self,
+        (at, wall): (u64, u64),
+        client: usize,
+        topic: &str,
+        payload: &[u8],
+        retain: bool,
+    ) {
+        let may = self.rights.allow(client, Access::Publish, topic);
         let Some(number) = number_of(payload) else {
-            if let Some(topic) = crate::plan::TOPICS.iter().find(|name| **name == topic) {
+            if let Some(topic) = TOPICS.iter().find(|name| **name == topic && may) {
                 let kept = Kept { at, message: None, life: self.life, is_repeat: true };
                 self.retained.entry(topic).or_default().push(kept);
             }
@@ -294,6 +276,9 @@ impl Oracle {
         };
         let is_first = known.arrivals.is_empty();
         known.arrivals.push((at, self.life));
+        if !may {
+            return;
+        }
         let message = &known.message;
         let (topic, qos) = (message.topic, message.qos);
         if retain && (is_first || qos < QoS::ExactlyOnce || known.arrivals[0].1 != self.life) {
@@ -308,11 +293,16 @@ impl Oracle {
 
     /// Whoever is subscribed now for certain must get this message.
     fn owe(&mut self, at: u64, number: usize) {
+        if self.is_crowded && !self.is_proof {
+            return;
+        }
         let known = &mut self.messages[number];
-        for client in 0..self.clients {
-            let epoch = self.sessions.must_get(at, client, known.message.publisher, known.message.topic);
+        let topic = known.message.topic;
+        for client in (0..self.clients).filter(|client| self.rights.allow(*client, Access::Receive, topic)) {
+            let epoch = self.sessions.must_get(at, client, known.message.publisher, topic);
             known.copies[client].owed = epoch;
         }
+        self.owe_groups(at, number);
     }
 
     /// The broker starts to send a message that was not sent before.
@@ -339,8 +329,14 @@ impl Oracle {
         for known in self.messages.iter_mut().rev() {
             if known.arrivals.last().is_some_and(|(last, _)| last + self.disorder >= at) {
                 known.copies[client].owed = None;
+                known.groups.clear();
             }
         }
+    }
+
+    /// Whether a client may not subscribe to this.
+    pub fn refuses(&self, client: usize, filter: &str) -> bool {
+        !self.rights.allow(client, Access::Subscribe, filter)
     }
 
     /// A client left in order, as the broker knows for certain: its will is void.
@@ -355,24 +351,6 @@ impl Oracle {
             known.arrivals.push((at, self.life));
             if known.message.qos > QoS::AtMostOnce {
                 self.owe(at, number);
-            }
-        }
-    }
-
-    /// The broker crashed and started again.
-    pub fn broker_crashed(&mut self, keeps_sessions: bool) {
-        self.life += 1;
-        self.figures.crashes += 1;
-        if !keeps_sessions {
-            self.retained.clear();
-        }
-        self.sessions.broker_crashed(keeps_sessions);
-        for known in &mut self.messages {
-            // What was not acknowledged may be lost; its publisher repeats it.
-            if !known.is_acknowledged() {
-                for copies in &mut known.copies {
-                    copies.owed = None;
-                }
             }
         }
     }
@@ -401,6 +379,12 @@ impl Oracle {
             self.broken(at, "no will after an orderly end [MQTT-3.14.4-3]", || format!("message {number}"));
             return;
         }
+        let is_forbidden =
+            !message.is_will && !self.rights.allow(message.publisher, Access::Publish, message.topic);
+        if is_forbidden || !self.rights.allow(client, Access::Receive, message.topic) {
+            self.broken(at, "who has no right gets nothing", || format!("message {number}: client {client}"));
+            return;
+        }
         if retain {
             self.figures.retained += 1;
             self.messages[number].copies[client].retained += 1;
@@ -416,6 +400,10 @@ impl Oracle {
         copies.live += 1;
         copies.exact += u32::from(qos == QoS::ExactlyOnce);
         let Copies { live, exact, .. } = *copies;
+        if is_shared(message.topic) {
+            self.check_shared(at, number, client);
+            return;
+        }
         let arrivals = known.arrivals.len().max(1) as u32;
         self.check_permission(delivered, number, &message);
         let resumed = self.sessions.resumed(client);
@@ -423,6 +411,7 @@ impl Oracle {
         let has_forgotten = self.life > 0;
         let most = match (message.qos, qos) {
             (QoS::AtMostOnce, _) => 1,
+            _ if self.is_undone => u32::MAX,
             (QoS::ExactlyOnce, QoS::AtLeastOnce) if !has_forgotten => 1 + resumed,
             (QoS::ExactlyOnce, _) if !has_forgotten => 1,
             (QoS::ExactlyOnce, QoS::ExactlyOnce) if self.sessions.is_kept(client) => live - exact + 1,
@@ -467,7 +456,8 @@ impl Oracle {
         };
         let known = &mut self.messages[number];
         let message = &known.message;
-        if retain || message.is_will || known.copies[client].came == Some(epoch) {
+        // What a shared subscription gets goes from one member to another if it must.
+        if retain || message.is_will || is_shared(message.topic) || known.copies[client].came == Some(epoch) {
             return;
         }
         known.copies[client].came = Some(epoch);
@@ -494,6 +484,7 @@ impl Oracle {
                 self.broken(at, "every request ends", || format!("message {number}"));
                 return;
             }
+            self.check_groups(at, number);
             for client in 0..self.clients {
                 let copies = self.messages[number].copies[client];
                 let Some(epoch) = copies.owed else { continue };
@@ -510,58 +501,20 @@ impl Oracle {
             }
         }
     }
-
-    /// A client that subscribed to everything when nothing moved any more got the last message of each topic.
-    pub fn check_retained(&mut self, at: u64, client: usize, keeps_sessions: bool) {
-        let topics: Vec<_> = self.retained.iter().map(|(topic, list)| (*topic, list.clone())).collect();
-        for (topic, list) in topics {
-            let got: Vec<_> = (0..self.messages.len())
-                .filter(|number| {
-                    let known = &self.messages[*number];
-                    known.message.topic == topic && known.copies[client].retained > 0
-                })
-                .collect();
-            let mut candidates = Vec::new();
-            let mut certain = None;
-            for kept in list.iter().rev() {
-                if certain.is_some_and(|certain| kept.at + self.disorder < certain) {
-                    break;
-                }
-                candidates.push(kept.message);
-                let is_acknowledged =
-                    kept.message.is_some_and(|number| self.messages[number].is_acknowledged());
-                let is_certain = !keeps_sessions || kept.life == self.life || is_acknowledged;
-                if is_certain && (!kept.is_repeat || kept.message.is_none() && kept.life == self.life) {
-                    certain = certain.or(Some(kept.at));
-                }
-            }
-            let expires = |number: &usize| self.messages[*number].message.expiry.is_some();
-            let may_be_none = candidates.iter().flatten().any(expires);
-            let is_right = match got[..] {
-                [] => {
-                    candidates.contains(&None)
-                        || may_be_none
-                        || candidates.len() == list.len() && self.life > 0
-                }
-                [one] => candidates.contains(&Some(one)),
-                _ => false,
-            };
-            if !is_right {
-                self.broken(at, "what is retained is the last", || {
-                    format!("{topic}: {got:?} where one of {candidates:?} belongs")
-                });
-            }
-        }
-    }
 }
 
 impl Known {
     fn is_acknowledged(&self) -> bool {
-        matches!(
+        !self.is_undone && matches!(
             (self.outcome, self.earlier),
             (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
         )
     }
+}
+
+/// Whether only shared subscriptions get messages of this topic.
+fn is_shared(topic: &str) -> bool {
+    topic.starts_with('$')
 }
 
 /// What a message carries.

@@ -10,6 +10,8 @@ struct Subscription {
     filter: &'static str,
     /// The QoS of the last SUBACK, if nothing was asked since.
     granted: Option<QoS>,
+    /// When that came.
+    granted_at: Option<u64>,
     /// SUBSCRIBEs of this connection without an answer.
     asked: u32,
     /// UNSUBSCRIBE was sent.
@@ -41,6 +43,10 @@ struct Session {
     /// Since when the broker takes it for lost.
     given_up: Option<u64>,
     resumed: u32,
+    /// How often it connected.
+    begun: u32,
+    /// When CONNACK came last.
+    connected: Option<u64>,
     subscriptions: Vec<Subscription>,
 }
 
@@ -73,6 +79,8 @@ impl Sessions {
             given_up: None,
             has_expired: false,
             resumed: 0,
+            begun: 0,
+            connected: None,
             subscriptions: Vec::new(),
         });
         Self { sessions: sessions.collect(), is_durable: plan.broker.durable, is_time_uncertain: false }
@@ -85,6 +93,7 @@ impl Sessions {
             session.end_certainty();
         }
         session.connection = Some(index);
+        session.begun += 1;
         let lifetime = u64::from(session.expiry) * 1000;
         let is_over = |since: u64| at > since + lifetime + SLACK;
         session.has_expired = session.expiry < u32::MAX && session.given_up.is_some_and(is_over);
@@ -132,6 +141,7 @@ impl Sessions {
             subscription.asked = 0;
         }
         session.is_certain = true;
+        session.connected = Some(at);
         session.lost = None;
         session.given_up = None;
         complaint
@@ -145,6 +155,11 @@ impl Sessions {
     /// Whether the broker keeps a client's session if it crashes.
     pub(super) fn is_kept(&self, client: usize) -> bool {
         self.is_durable && self.sessions[client].expiry > 0
+    }
+
+    /// How often a client connected.
+    pub(super) fn begun(&self, client: usize) -> u32 {
+        self.sessions[client].begun
     }
 
     /// How often a client's session was resumed.
@@ -177,12 +192,27 @@ impl Sessions {
         self.sessions[client].end_certainty();
     }
 
-    pub(super) fn broker_crashed(&mut self, keeps_sessions: bool) {
+    /// The broker crashed. What it was told since `undone` it may have forgotten.
+    pub(super) fn broker_crashed(&mut self, keeps_sessions: bool, undone: Option<u64>) {
         for session in &mut self.sessions {
-            if !keeps_sessions || session.expiry == 0 {
+            let is_undone = |at: Option<u64>| undone.zip(at).is_some_and(|(since, at)| at >= since);
+            if !keeps_sessions || session.expiry == 0 || is_undone(session.connected) {
                 session.end_certainty();
             }
+            for subscription in &mut session.subscriptions {
+                if is_undone(subscription.granted_at) {
+                    subscription.granted = None;
+                }
+                if is_undone(subscription.until) {
+                    subscription.until = None;
+                }
+            }
         }
+    }
+
+    /// The broker has dropped a client's session.
+    pub(super) fn is_dropped(&mut self, client: usize) {
+        self.sessions[client].end_certainty();
     }
 
     /// SUBSCRIBE is sent.
@@ -197,6 +227,7 @@ impl Sessions {
         let new = Subscription {
             filter,
             granted: None,
+            granted_at: None,
             asked: 1,
             is_leaving: false,
             no_local: [no_local; 3],
@@ -206,11 +237,12 @@ impl Sessions {
     }
 
     /// SUBACK came.
-    pub fn granted(&mut self, client: usize, filter: &'static str, qos: QoS) {
+    pub fn granted(&mut self, at: u64, client: usize, filter: &'static str, qos: QoS) {
         if let Some(known) = self.sessions[client].open(filter) {
             known.asked = known.asked.saturating_sub(1);
             if known.asked == 0 {
                 known.granted = Some(qos);
+                known.granted_at = Some(at);
                 // What is on its way is older.
                 known.no_local[2] = known.no_local[0];
             }
@@ -236,15 +268,7 @@ impl Sessions {
 
     /// The session of a client that must get a message which comes to the broker now; `None` if it need not.
     pub(super) fn must_get(&self, at: u64, client: usize, publisher: usize, topic: &str) -> Option<u32> {
-        // A session that may be about to expire.
-        const MARGIN: u64 = 500;
-        let session = &self.sessions[client];
-        let lifetime = u64::from(session.expiry) * 1000;
-        let may_be_over = session.expiry < u32::MAX
-            && (self.is_time_uncertain || session.lost.is_some_and(|since| at + MARGIN >= since + lifetime));
-        if !session.is_certain || may_be_over {
-            return None;
-        }
+        let session = self.certain(at, client)?;
         let mut is_wanted = false;
         for subscription in session.matching(topic) {
             if subscription.until.is_none() {
@@ -255,6 +279,36 @@ impl Sessions {
             }
         }
         is_wanted.then_some(session.epoch)
+    }
+
+    /// The session of a client, if it is there for certain.
+    fn certain(&self, at: u64, client: usize) -> Option<&Session> {
+        // A session that may be about to expire.
+        const MARGIN: u64 = 500;
+        let session = &self.sessions[client];
+        let lifetime = u64::from(session.expiry) * 1000;
+        let may_be_over = session.expiry < u32::MAX
+            && (self.is_time_uncertain || session.lost.is_some_and(|since| at + MARGIN >= since + lifetime));
+        (session.is_certain && !may_be_over).then_some(session)
+    }
+
+    /// The session of a client that is a member of a group for certain.
+    pub(super) fn must_share(&self, at: u64, client: usize, filter: &str) -> Option<u32> {
+        let session = self.certain(at, client)?;
+        self.is_member(client, filter).then_some(session.epoch)
+    }
+
+    /// Whether a client is a member of a group, if it has its session.
+    pub(super) fn is_member(&self, client: usize, filter: &str) -> bool {
+        let mut subscriptions = self.sessions[client].subscriptions.iter();
+        subscriptions.any(|known| {
+            known.filter == filter && known.until.is_none() && !known.is_leaving && known.granted.is_some()
+        })
+    }
+
+    /// Whether a client was ever a member of a group.
+    pub(super) fn may_share(&self, client: usize, filter: &str) -> bool {
+        self.sessions[client].subscriptions.iter().any(|known| known.filter == filter)
     }
 
     /// Whether a client can have had a subscription for a topic since a message came to the broker; without that
@@ -298,6 +352,7 @@ impl Session {
         let topic = TopicName::new(topic).ok();
         self.subscriptions.iter().filter(move |subscription| {
             let filter = TopicFilter::new(subscription.filter).ok();
+            let filter = filter.filter(|filter| !filter.as_str().starts_with("$share/"));
             filter.zip(topic).is_some_and(|(filter, topic)| filter.matches(topic))
         })
     }
