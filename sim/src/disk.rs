@@ -210,7 +210,8 @@ impl Disk {
 
     /// Messages that nothing refers to.
     fn unwanted(&self) -> Vec<MessageNumber> {
-        let wanted: BTreeSet<_> = self.table.stored().filter_map(queued).map(|(_, message)| message).collect();
+        let wanted: BTreeSet<_> =
+            self.table.stored().filter_map(queued).map(|(_, message)| message).collect();
         let messages = self.table.stored().filter_map(|change| match change {
             Change::Message(number, _) => Some(number),
             _ => None,
@@ -248,7 +249,9 @@ impl Disk {
             .stored()
             .filter(|change| match change {
                 Change::Message(number, _) => unwanted.contains(number),
-                Change::Queued { session, .. } | Change::Subscription(session, ..) => !owners.contains(session),
+                Change::Queued { session, .. } | Change::Subscription(session, ..) => {
+                    !owners.contains(session)
+                }
                 Change::InFlight { .. } | Change::Received(..) => true,
                 _ => false,
             })

@@ -13,7 +13,8 @@
 //!
 //! [`plan`] is a world before it runs, [`scenario`] makes plans, [`world`] runs them, [`oracle`] judges them. [`wire`]
 //! and [`disk`] are what can go wrong around [`client`] and [`broker`]; [`shrink`] takes from a world that breaks a
-//! promise whatever it does not need for it.
+//! promise whatever it does not need for it. [`exhaust`] leaves nothing to chance: it goes through every state of worlds
+//! that are small enough for it.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -26,6 +27,7 @@
 pub mod broker;
 pub mod client;
 pub mod disk;
+pub mod exhaust;
 pub mod oracle;
 pub mod plan;
 pub mod rights;

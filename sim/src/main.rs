@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A shell: it measures how long the worlds take.
 
 use clap::Parser;
+use sim::exhaust::{self, Found};
 use sim::oracle::{Figures, Violation};
 use sim::scenario::{SCENARIOS, Scenario, named};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +31,18 @@ struct Arguments {
     /// Take from the world of this one seed what it does not need to fail, and print what is left.
     #[arg(long)]
     shrink: bool,
+    /// Go through every state of a small world: qos1, qos2 or takeover.
+    #[arg(long)]
+    exhaust: Option<String>,
+    /// How many cuts there are in it at most.
+    #[arg(long)]
+    cuts: Option<usize>,
+    /// How many crashes of the broker.
+    #[arg(long)]
+    crashes: Option<usize>,
+    /// How many states are enough.
+    #[arg(long, default_value_t = u64::MAX)]
+    states: u64,
     /// List the scenarios.
     #[arg(long)]
     list: bool,
@@ -41,13 +54,26 @@ struct Arguments {
     first: bool,
 }
 
+impl Arguments {
+    fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or(cores)
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
         for scenario in &SCENARIOS {
             println!("{:15} {}", scenario.name, scenario.about);
         }
+        for case in &exhaust::CASES {
+            println!("--exhaust {:15} {}", case.name, case.about);
+        }
         return ExitCode::SUCCESS;
+    }
+    if let Some(name) = &arguments.exhaust {
+        return search(name, &arguments);
     }
     let scenarios: Vec<&Scenario> = match &arguments.scenario {
         None => SCENARIOS.iter().collect(),
@@ -68,6 +94,34 @@ fn main() -> ExitCode {
         };
     }
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every state of a small world.
+fn search(name: &str, arguments: &Arguments) -> ExitCode {
+    let Some(mut case) = exhaust::named(name) else {
+        eprintln!("there is no small world {name}; --list lists them");
+        return ExitCode::FAILURE;
+    };
+    case.cuts = arguments.cuts.unwrap_or(case.cuts);
+    case.crashes = arguments.crashes.unwrap_or(case.crashes);
+    let begin = Instant::now();
+    let tell = |found: &Found| eprintln!("{name}: {} states, {} steps", found.states, found.steps);
+    let found = exhaust::explore(case, arguments.threads(), arguments.states, &tell);
+    let Found { states, steps, ends, longest, .. } = found;
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "{name}: {} cuts, {} crashes: {states} states, {steps} steps, {ends} ends, longest way {longest}, {seconds:.1} s, {}",
+        case.cuts,
+        case.crashes,
+        if found.is_whole { "that is all" } else { "not all" }
+    );
+    match found.broken {
+        Some((way, what)) => {
+            println!("seed 0: {what}: {way:?}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
 }
 
 /// One world, as a chart.
@@ -91,8 +145,7 @@ fn replay(scenario: &Scenario, arguments: &Arguments) -> bool {
 
 /// Many worlds; true if all is well.
 fn run_many(scenario: &Scenario, arguments: &Arguments) -> bool {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = arguments.threads.unwrap_or(cores);
+    let threads = arguments.threads();
     let end = arguments.seed + arguments.seeds;
     let next = AtomicU64::new(arguments.seed);
     let sum = Mutex::new((Figures::default(), Vec::<(u64, Violation)>::new()));

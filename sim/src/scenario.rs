@@ -1,8 +1,8 @@
 //! Scenarios: how much of what there is in a world. A scenario and a seed make a [`Plan`].
 
 use crate::plan::{
-    Action, BrokerPlan, ClientPlan, FILTERS, Fault, FaultKind, Network, OPEN_TOPICS, OWN_FILTERS, Plan, TOPICS,
-    WillPlan,
+    Action, BrokerPlan, ClientPlan, FILTERS, Fault, FaultKind, Network, OPEN_TOPICS, OWN_FILTERS, Plan,
+    TOPICS, WillPlan,
 };
 use crate::rng::Rng;
 use mqtt_packet::{QoS, RetainHandling, Version};

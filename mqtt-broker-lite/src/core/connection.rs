@@ -6,7 +6,9 @@ use super::{Cause, ConnId, Mechanism, Settings, Wire};
 use bytes::Bytes;
 use mqtt_packet::{Connect, QoS, Version};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) version: Version,
@@ -50,6 +52,15 @@ pub(super) struct Authentication {
     pub(super) mechanism: Box<dyn Mechanism>,
     /// Whether a re-authentication is under way.
     pub(super) is_running: bool,
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authentication")
+            .field("method", &self.method)
+            .field("is_running", &self.is_running)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Aliases that the server gives to topics of one connection [MQTT-3.1.2-26].

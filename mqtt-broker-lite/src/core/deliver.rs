@@ -261,7 +261,9 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let is_kept = session.is_kept();
+        // What a group had in the store goes to nobody else once it was begun [MQTT-4.8.2-5].
+        let newest = session.outbound.in_flight.back().and_then(|newest| newest.queued.as_ref());
+        let is_kept = session.is_kept() || newest.is_some_and(|queued| queued.group.is_some());
         let Some(connection) = session.connection.as_deref_mut() else {
             return;
         };

@@ -48,6 +48,8 @@ pub(super) struct Outbound {
     pub(super) stored: Stored,
     pub(super) in_flight: VecDeque<InFlight>,
     last_serial: u64,
+    /// By how much the count goes on from before a restart.
+    skipped: u64,
     last_sequence: u64,
     last_received: u64,
 }
@@ -82,7 +84,8 @@ impl Outbound {
 
     /// The next count whose identifier is not in use [MQTT-2.3.1-4, MQTT-2.2.1-4].
     pub(super) fn next_serial(&mut self) -> u64 {
-        let mut serial = self.last_serial.saturating_add(1);
+        let skipped = std::mem::take(&mut self.skipped);
+        let mut serial = self.last_serial.saturating_add(skipped).saturating_add(1);
         let oldest = self.in_flight.front().map_or(serial, |oldest| oldest.serial);
         if serial.saturating_sub(oldest) >= IDS {
             while self.find(packet_id(serial)).is_some() {
@@ -91,6 +94,12 @@ impl Outbound {
         }
         self.last_serial = serial;
         serial
+    }
+
+    /// After a restart identifiers go on elsewhere: where the store may have lost what was last written, the client may
+    /// remember one that the store does not, and would take its next message for a repeat.
+    pub(super) fn skip_serials(&mut self, wall: u64) {
+        self.skipped = wall % IDS;
     }
 
     /// Where in `in_flight` an identifier is.

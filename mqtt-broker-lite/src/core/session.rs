@@ -20,6 +20,7 @@ pub struct SubscriptionRecord {
     pub id: u32,
 }
 
+#[derive(Debug)]
 pub(super) struct Session {
     pub(super) number: SessionNumber,
     pub(super) client: Arc<Client>,

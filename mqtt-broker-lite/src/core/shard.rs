@@ -20,6 +20,7 @@ use bytes::Bytes;
 use mqtt_packet::{DecodeError, EncodeError, Frame, PacketType, PingResp, ReasonCode, Version};
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 
 /// One shard of a broker.
 ///
@@ -410,6 +411,31 @@ impl Shard {
                 self.drain(key);
             }
         }
+    }
+}
+
+/// What is known about clients and what waits for the disk; not the settings, and not what follows from the rest.
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections: BTreeMap<_, _> = self
+            .connections
+            .iter()
+            .map(|(id, stage)| match stage {
+                Stage::Opened(_) => (id, None),
+                Stage::Online(key) => (id, Some(key)),
+            })
+            .collect();
+        f.debug_struct("Shard")
+            .field("connections", &connections)
+            .field("sessions", &self.sessions)
+            .field("groups", &self.groups)
+            .field("retained", &self.retained)
+            .field("timers", &self.timers)
+            .field("journal", &self.journal)
+            .field("resuming", &self.resuming)
+            .field("closing", &self.closing)
+            .field("paused", &self.paused)
+            .finish_non_exhaustive()
     }
 }
 

@@ -384,7 +384,9 @@ impl Client<'_> {
                 }
             }
             Seen::Unsubscribed(ticket) => {
-                if let Some(Request::Unsubscribe(filter)) = self.request(ticket).filter(|_| !self.is_orphan(scene)) {
+                if let Some(Request::Unsubscribe(filter)) =
+                    self.request(ticket).filter(|_| !self.is_orphan(scene))
+                {
                     scene.oracle.sessions.unsubscribed(scene.now, self.number, FILTERS[filter]);
                 }
             }

@@ -300,6 +300,11 @@ impl<'m> Client<'m> {
         match error {
             // What a network that breaks looks like.
             ProtocolError::ConnectTimeout | ProtocolError::KeepAlive => {}
+            // Its memory is full of messages that the broker has forgotten: it begins anew.
+            ProtocolError::ReceiveMaximum if scene.oracle.is_undone => {
+                self.has_nothing = true;
+                scene.oracle.sessions.is_void(self.number);
+            }
             // CONNACK of an earlier attempt did not arrive: what is known of that session is nothing.
             ProtocolError::UnknownSession => self.has_nothing = true,
             _ => scene.oracle.broken(scene.now, "the broker keeps to the protocol", || {

@@ -5,6 +5,9 @@ use crate::disk::Loss;
 use crate::plan::BrokerPlan;
 use crate::scene::client_number;
 
+/// What shards write under one cause they write within this time, in milliseconds.
+const SLACK: u64 = 500;
+
 impl Oracle {
     /// The broker crashed; `loss` is what its disk lost.
     pub fn broker_crashed(&mut self, at: u64, plan: BrokerPlan, loss: &Loss) {
@@ -19,12 +22,17 @@ impl Oracle {
         if let (Some(since), Some(interval)) = (undone, plan.interval)
             && since + interval + plan.sync < at
         {
-            self.broken(at, "never is more lost than the interval", || format!("what was written at {since}"));
+            self.broken(at, "never is more lost than the interval", || {
+                format!("what was written at {since}")
+            });
         }
         self.is_undone |= undone.is_some();
         self.sessions.broker_crashed(plan.durable, undone);
         for known in &mut self.messages {
-            known.is_undone |= undone.is_some_and(|since| known.told.is_some_and(|told| told >= since));
+            // An acknowledgement is given, and may be heard, some time after what it is for was written.
+            let came = known.arrivals.last().map(|(at, _)| at + SLACK);
+            known.is_undone |=
+                undone.is_some_and(|since| known.told.max(came).is_some_and(|last| last >= since));
             // What was not acknowledged may be lost; its publisher repeats it.
             if !known.is_acknowledged() {
                 known.groups.clear();

@@ -12,8 +12,8 @@ use mqtt_packet::{QoS, TopicFilter, TopicName};
 pub(super) struct Owed {
     /// Its whole filter.
     filter: &'static str,
-    /// Members that were certain when the message came, with their sessions.
-    sure: Vec<(usize, u32)>,
+    /// Members that were certain when the message came, with their sessions and subscriptions.
+    sure: Vec<(usize, u32, usize)>,
     /// Which session every client had then.
     epochs: Vec<u32>,
     /// Whether all members were certain then.
@@ -41,7 +41,10 @@ impl Oracle {
         let epochs: Vec<_> = (0..self.clients).map(|client| self.sessions.epoch(client)).collect();
         for filter in groups(topic) {
             let sure: Vec<_> = (0..self.clients)
-                .filter_map(|client| Some((client, self.sessions.must_share(at, client, filter)?)))
+                .filter_map(|client| {
+                    let (epoch, subscription) = self.sessions.must_share(at, client, filter)?;
+                    Some((client, epoch, subscription))
+                })
                 .collect();
             if !sure.is_empty() {
                 let are_certain = (0..self.clients)
@@ -77,9 +80,8 @@ impl Oracle {
             });
             return;
         }
-        let all = groups(message.topic).filter(|filter| {
-            (0..self.clients).any(|client| self.sessions.may_share(client, filter))
-        });
+        let all = groups(message.topic)
+            .filter(|filter| (0..self.clients).any(|client| self.sessions.may_share(client, filter)));
         let all = all.count() as u32;
         let members: Vec<_> = (0..self.clients)
             .filter(|client| groups(message.topic).any(|filter| self.sessions.may_share(*client, filter)))
@@ -107,8 +109,9 @@ impl Oracle {
         let qos = known.message.qos;
         let owed = known.groups.iter().filter(|owed| {
             let is_same = |client: usize| self.sessions.epoch(client) == owed.epochs[client];
-            let is_there = |(client, epoch): &(usize, u32)| {
-                self.sessions.is_still(*client, *epoch) && self.sessions.is_member(*client, owed.filter)
+            let is_there = |(client, epoch, subscription): &(usize, u32, usize)| {
+                self.sessions.is_still(*client, *epoch)
+                    && self.sessions.member(*client, owed.filter) == Some(*subscription)
             };
             // What a member has begun to receive at QoS 2 goes to nobody else, and a crash forgets who is not kept.
             let may_vanish = qos == QoS::ExactlyOnce || self.life > owed.life;

@@ -24,9 +24,9 @@ use crate::rights::Rights;
 pub use figures::Figures;
 use groups::Owed;
 use mqtt_broker_lite::core::Access;
-use retained::Kept;
 use mqtt_client::{Loss, Outcome};
 use mqtt_packet::{QoS, ReasonCode};
+use retained::Kept;
 pub use sessions::Sessions;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -457,7 +457,8 @@ impl Oracle {
         let known = &mut self.messages[number];
         let message = &known.message;
         // What a shared subscription gets goes from one member to another if it must.
-        if retain || message.is_will || is_shared(message.topic) || known.copies[client].came == Some(epoch) {
+        let is_free = is_shared(message.topic) || self.is_undone;
+        if retain || message.is_will || is_free || known.copies[client].came == Some(epoch) {
             return;
         }
         known.copies[client].came = Some(epoch);
@@ -505,10 +506,11 @@ impl Oracle {
 
 impl Known {
     fn is_acknowledged(&self) -> bool {
-        !self.is_undone && matches!(
-            (self.outcome, self.earlier),
-            (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
-        )
+        !self.is_undone
+            && matches!(
+                (self.outcome, self.earlier),
+                (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
+            )
     }
 }
 

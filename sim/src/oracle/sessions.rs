@@ -293,15 +293,14 @@ impl Sessions {
     }
 
     /// The session of a client that is a member of a group for certain.
-    pub(super) fn must_share(&self, at: u64, client: usize, filter: &str) -> Option<u32> {
+    pub(super) fn must_share(&self, at: u64, client: usize, filter: &str) -> Option<(u32, usize)> {
         let session = self.certain(at, client)?;
-        self.is_member(client, filter).then_some(session.epoch)
+        Some((session.epoch, self.member(client, filter)?))
     }
 
-    /// Whether a client is a member of a group, if it has its session.
-    pub(super) fn is_member(&self, client: usize, filter: &str) -> bool {
-        let mut subscriptions = self.sessions[client].subscriptions.iter();
-        subscriptions.any(|known| {
+    /// By which of its subscriptions a client is a member of a group, if it has its session.
+    pub(super) fn member(&self, client: usize, filter: &str) -> Option<usize> {
+        self.sessions[client].subscriptions.iter().position(|known| {
             known.filter == filter && known.until.is_none() && !known.is_leaving && known.granted.is_some()
         })
     }
