@@ -114,6 +114,7 @@ impl Broker {
             shard: ShardId(number),
             shards: self.plan.shards,
             durable: self.plan.durable,
+            may_forget: self.plan.interval.is_some(),
             seed: self.seed,
             receive_maximum: self.plan.receive_maximum,
             max_inflight: self.plan.max_inflight,

@@ -16,6 +16,26 @@ fn a_retained_message_comes_although_others_of_its_topic_do() {
     }
 }
 
+/// A message that was on its way to a member who had left came back to its group with two places on the disk, one of them
+/// for ever; and one that was begun with a member came to another after a crash. [MQTT-4.8.2-5 @5.0]
+#[test]
+fn a_message_of_a_group_has_one_place() {
+    let scenario = named("shared").expect("the scenario is there");
+    for seed in [80, 138, 729, 1776, 1849] {
+        assert_eq!(sim::run(&scenario.plan(seed), false).violation, None, "seed {seed}");
+    }
+}
+
+/// A broker that lost its last writes gave a packet identifier again that the client still remembered, and the client
+/// took the new message for a repeat.
+#[test]
+fn identifiers_go_on_elsewhere_where_writes_may_be_lost() {
+    let scenario = named("interval").expect("the scenario is there");
+    for seed in [32, 45, 96, 132, 195, 523, 753] {
+        assert_eq!(sim::run(&scenario.plan(seed), false).violation, None, "seed {seed}");
+    }
+}
+
 /// A shard whose deadline had come before it was told so said for ever when to wake it.
 #[test]
 fn a_deadline_that_has_come_is_said_once() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+use sim::exhaust::{self, Case};
 use sim::scenario::named;
 
 #[track_caller]
@@ -57,6 +58,41 @@ fn power_cuts_of_the_broker() {
 #[test]
 fn power_cuts_while_much_is_not_safe_yet() {
     run("slow-disk", 0..30);
+}
+
+#[test]
+fn a_store_that_syncs_from_time_to_time() {
+    run("interval", 0..30);
+}
+
+#[test]
+fn disks_that_damage_what_they_had() {
+    run("damage", 0..30);
+}
+
+#[test]
+fn shared_subscriptions() {
+    run("shared", 0..30);
+}
+
+#[test]
+fn clients_that_may_not_do_everything() {
+    run("rights", 0..30);
+}
+
+#[test]
+fn more_messages_than_may_wait() {
+    run("crowded", 0..5);
+}
+
+/// Every state of two messages at QoS 1, with a cut or a crash anywhere.
+#[test]
+fn every_way_that_a_small_world_can_go() {
+    let case = exhaust::named("qos1").expect("the case is there");
+    for (cuts, crashes) in [(1, 0), (0, 1)] {
+        let found = exhaust::explore(Case { cuts, crashes, ..case }, 2, u64::MAX, &|_| {});
+        assert!(found.is_whole && found.states > 500 && found.ends > 0, "{found:?}");
+    }
 }
 
 #[test]

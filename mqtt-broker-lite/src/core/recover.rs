@@ -125,7 +125,9 @@ impl Shard {
         };
         let mut session = Session::new(number, Arc::clone(&record.client));
         session.is_stored = true;
-        session.outbound.skip_serials(now.wall);
+        if self.settings.may_forget {
+            session.outbound.skip_serials(now.wall);
+        }
         session.expiry = record.expiry;
         let ends = (record.expiry != FOR_EVER).then(|| left(record.expiry));
         let will_at = record.will.as_ref().map(|will| left(will.delay));

@@ -13,6 +13,9 @@ pub struct Settings {
     pub shards: u16,
     /// Whether anything survives a restart: without, nothing is written and nothing waits for the disk.
     pub durable: bool,
+    /// Whether the store may forget what it said was safe, because it syncs later: after a restart packet identifiers
+    /// go on elsewhere then.
+    pub may_forget: bool,
     /// Makes hashes differ between brokers, so that nobody can choose topics that collide.
     pub seed: u64,
     /// Time from opening a connection to its CONNECT, and for each step of an authentication, in milliseconds.
@@ -76,6 +79,7 @@ impl Default for Settings {
             shard: ShardId(0),
             shards: 1,
             durable: false,
+            may_forget: false,
             seed: 0,
             connect_timeout: 10_000,
             max_packet_size: 1 << 20,

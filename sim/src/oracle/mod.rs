@@ -399,13 +399,20 @@ impl Oracle {
         let copies = &mut known.copies[client];
         copies.live += 1;
         copies.exact += u32::from(qos == QoS::ExactlyOnce);
-        let Copies { live, exact, .. } = *copies;
         if is_shared(message.topic) {
             self.check_shared(at, number, client);
             return;
         }
-        let arrivals = known.arrivals.len().max(1) as u32;
         self.check_permission(delivered, number, &message);
+        self.check_times(at, number, client, qos);
+    }
+
+    /// A message does not come more often than it may.
+    fn check_times(&mut self, at: u64, number: usize, client: usize, qos: QoS) {
+        let known = &self.messages[number];
+        let message = &known.message;
+        let Copies { live, exact, .. } = known.copies[client];
+        let arrivals = known.arrivals.len().max(1) as u32;
         let resumed = self.sessions.resumed(client);
         // What was not safe when the broker crashed, it forgot; its publisher repeats it.
         let has_forgotten = self.life > 0;
