@@ -33,6 +33,8 @@ impl Oracle {
             let came = known.arrivals.last().map(|(at, _)| at + SLACK);
             known.is_undone |=
                 undone.is_some_and(|since| known.told.max(came).is_some_and(|last| last >= since));
+            // DISCONNECT came, and that it did may not be on the disk yet: the will may come.
+            known.cancelled = known.cancelled.filter(|since| since + 2 * plan.sync + SLACK < at);
             // What was not acknowledged may be lost; its publisher repeats it.
             if !known.is_acknowledged() {
                 known.groups.clear();
