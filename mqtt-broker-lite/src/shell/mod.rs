@@ -240,14 +240,10 @@ impl Builder {
     /// The shards, each with the time when it wants to be woken, and the store from which they are.
     fn restore(&self, clock: Instant) -> Result<Restored, StartError> {
         let mut store = self.open_store()?;
-<<<<<<< HEAD
+        let may_forget = self.sync != SyncMode::Always;
         let durable = store.is_some();
         let queue_window = if durable { self.settings.queue_window.min(WINDOW) } else { usize::MAX };
-        let settings = Settings { durable, queue_window, ..self.settings.clone() };
-=======
-        let may_forget = self.sync != SyncMode::Always;
-        let settings = Settings { durable: store.is_some(), may_forget, ..self.settings.clone() };
->>>>>>> a90cde6 (Skip identifiers only where writes may be lost; test what was found)
+        let settings = Settings { durable, may_forget, queue_window, ..self.settings.clone() };
         let policy = || match &self.policy {
             Some(make) => make(),
             None if self.gate.is_some() => Box::new(AskAll),
