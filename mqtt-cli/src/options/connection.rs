@@ -214,17 +214,6 @@ pub(super) const ROWS: &[Row] = &[
         s.will.retain = true;
         Ok(())
     }),
-    Row::ours(
-        ALL,
-        "scram",
-        &["MECHANISM"],
-        "Extended authentication with -u and the password (5.0): SCRAM-SHA-1, SCRAM-SHA-256 or SCRAM-SHA-512",
-        |s, v| {
-            s.asked_version = Some(Version::V5);
-            s.scram = Some(text(v)?);
-            Ok(())
-        },
-    ),
     Row::ours(ALL, "no-reconnect", &[], "End when the connection ends", |s, _| {
         s.reconnect.attempts = Some(0);
         Ok(())

@@ -142,7 +142,7 @@ fn values(row: &Row, parser: &mut lexopt::Parser) -> Outcome<Vec<OsString>> {
 
 /// What must go together, and what must not.
 fn check(settings: &mut Settings) -> Outcome {
-    let faults: [(bool, &str); 8] = [
+    let faults: [(bool, &str); 7] = [
         (
             settings.will.payload.is_some() && settings.will.topic.is_none(),
             "Will payload given, but no will topic given.",
@@ -166,10 +166,6 @@ fn check(settings: &mut Settings) -> Outcome {
         (
             settings.no_retained && settings.retained_only,
             "Combining '-R' and '--retained-only' makes no sense.",
-        ),
-        (
-            settings.scram.is_some() && (settings.user_name.is_none() || settings.password.is_none()),
-            "--scram needs a user name and a password.",
         ),
         (settings.patience.is_some_and(|patience| patience.is_zero()), "Invalid timeout \"0\"."),
     ];

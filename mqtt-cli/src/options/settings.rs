@@ -119,7 +119,6 @@ pub(crate) struct Settings {
     pub(crate) proxy: Option<String>,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<Vec<u8>>,
-    pub(crate) scram: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) id_prefix: Option<String>,
     pub(crate) keep_alive: u16,
