@@ -15,6 +15,10 @@
 //!
 //! [`core`] is the broker without sockets, files and clocks; everything else here connects it to them.
 
+#[cfg(feature = "access")]
+pub mod access;
+#[cfg(feature = "cli")]
+pub mod config;
 pub mod core;
 #[cfg(feature = "scram")]
 pub mod scram;
@@ -22,7 +26,9 @@ mod shell;
 pub mod store;
 
 pub use mqtt_packet::{QoS, StringError};
-pub use shell::{Applicant, Authenticator, Broker, Builder, Listen, StartError, Subscription, Task};
+pub use shell::{
+    Applicant, Authenticator, Broker, Builder, Listen, ListenLimits, StartError, Subscription, Task,
+};
 #[cfg(feature = "tls")]
-pub use shell::{ClientCertificates, TlsFiles};
+pub use shell::{ClientCertificates, ReadCertificates, TlsFiles};
 pub use store::{Limits, StoreError, SyncMode};

@@ -2,17 +2,21 @@
 
 #![allow(clippy::disallowed_methods)] // This is the shell.
 
+mod passwd;
 mod store_command;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use mqtt_broker_lite::access::{Access, Fault};
+use mqtt_broker_lite::config::Config;
 use mqtt_broker_lite::{Broker, SyncMode};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -22,96 +26,175 @@ use tracing_subscriber::EnvFilter;
 /// is safe there.
 #[derive(Parser)]
 #[command(name = "mqtt-broker-lite", version, args_conflicts_with_subcommands = true)]
-struct Options {
+struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Listen here; may be given several times [default: mqtt://127.0.0.1:1883]
-    #[arg(long, value_name = "URL")]
-    listen: Vec<String>,
-    /// Keep everything in memory: it is gone when the broker stops
-    #[arg(long, conflicts_with_all = ["data_dir", "sync"])]
-    in_memory: bool,
-    /// Keep sessions and messages in this directory
-    #[arg(long, value_name = "DIR", default_value = "./mqtt-broker-lite-data")]
-    data_dir: PathBuf,
-    /// When to make safe what is written: always (before it is acknowledged), every so many milliseconds (100ms), or off
-    #[arg(long, value_name = "WHEN", default_value = "always", value_parser = sync_mode)]
-    sync: SyncMode,
-    /// How many threads share the work
-    #[arg(long, value_name = "N", default_value = "1")]
-    workers: NonZeroU16,
-    /// What to log: error, warn, info, debug, trace, or a filter like mqtt_broker_lite=debug
-    #[arg(long, value_name = "FILTER", default_value = "info")]
-    log: String,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Sets or deletes a password in a password file
+    Passwd(passwd::Options),
     /// Look at a data directory that no broker uses
     #[command(subcommand)]
     Store(store_command::StoreCommand),
 }
 
+#[derive(clap::Args)]
+struct Options {
+    /// The configuration, in TOML
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Listen here (mqtt, mqtts, ws, wss, unix); may be given several times [default: mqtt://127.0.0.1:1883]
+    #[arg(long, value_name = "URL")]
+    listen: Vec<String>,
+    /// Keep sessions and messages in this directory [default: ./mqtt-broker-lite-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// When to make safe what is written: always (before it is acknowledged), every so many milliseconds (100ms), or off
+    /// [default: always]
+    #[arg(long, value_name = "WHEN", value_parser = sync_mode)]
+    sync: Option<SyncMode>,
+    /// Keep everything in memory: it is gone when the broker stops
+    #[arg(long, conflicts_with_all = ["data_dir", "sync"])]
+    in_memory: bool,
+    /// How many threads share the work [default: one per core]
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroU16>,
+    /// What to log: error, warn, info, debug, trace, or a filter like mqtt_broker_lite=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Say everything that is wrong with the configuration, and end
+    #[arg(long)]
+    check_config: bool,
+}
+
 fn main() -> ExitCode {
-    match Options::try_parse() {
-        Ok(options) => run(options).unwrap_or_else(|fault| {
-            eprintln!("mqtt-broker-lite: {fault}");
-            ExitCode::from(1)
-        }),
+    let result = match Arguments::try_parse() {
+        Ok(Arguments { command: Some(Command::Passwd(options)), .. }) => passwd::run(&options),
+        Ok(Arguments { command: Some(Command::Store(command)), .. }) => match store_command::run(command) {
+            Ok(code) => return code,
+            Err(fault) => Err(fault),
+        },
+        Ok(Arguments { options, .. }) => run(options),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             print!("{error}");
-            ExitCode::SUCCESS
+            return ExitCode::SUCCESS;
         }
         Err(error) => {
             let text = error.to_string();
             let fault = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             eprintln!("mqtt-broker-lite: {fault} (try --help)");
-            ExitCode::from(2)
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(faults) => {
+            for fault in faults.lines() {
+                eprintln!("mqtt-broker-lite: {fault}");
+            }
+            ExitCode::from(1)
         }
     }
 }
 
-fn run(options: Options) -> Result<ExitCode, String> {
+fn all(faults: Vec<Fault>) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The configuration: what the command line says wins.
+fn configure(options: &Options) -> Result<Config, String> {
+    let mut config = Config::load(options.config.as_deref(), std::env::vars()).map_err(all)?;
+    if !options.listen.is_empty() {
+        config.listen(options.listen.iter().cloned());
+    }
+    config.workers = options.workers.or(config.workers);
+    if let Some(directory) = &options.data_dir {
+        config.data_dir = Some(directory.clone());
+        config.in_memory = false;
+    }
+    config.in_memory |= options.in_memory;
+    Ok(config)
+}
+
+fn run(options: Options) -> Result<(), String> {
     // What is kept is nobody else's to read.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let filter =
-        EnvFilter::try_new(&options.log).map_err(|error| format!("--log {}: {error}", options.log))?;
+    let config = configure(&options)?;
+    let log = options.log.as_deref().or(config.log.as_deref()).unwrap_or("info");
+    let filter = EnvFilter::try_new(log).map_err(|error| format!("--log {log}: {error}"))?;
+    let (mut builder, access) = config.builder().map_err(all)?;
+    if options.check_config {
+        println!("the configuration is right");
+        return Ok(());
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    if let Some(Command::Store(command)) = options.command {
-        return store_command::run(command);
-    }
     // Before the listeners are open, so that no signal finds nobody.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("no signals: {error}"))?;
-    let mut builder = Broker::builder().workers(options.workers);
-    if !options.in_memory {
-        // What is kept is nobody else's to read.
-        say_mode(options.sync);
-        builder = builder.data(options.data_dir, options.sync).on_fault(|fault| {
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("no signals: {error}"))?;
+    if !config.in_memory {
+        let sync = options.sync.unwrap_or(SyncMode::Always);
+        say_mode(sync);
+        let directory = config.data_dir.unwrap_or_else(|| PathBuf::from("./mqtt-broker-lite-data"));
+        builder = builder.data(directory, sync).on_fault(|fault| {
             eprintln!("mqtt-broker-lite: {fault}; nothing was acknowledged that is not safe");
             std::process::exit(1);
         });
-    }
-    for url in options.listen {
-        builder = builder.listen(url);
     }
     let broker = builder.start().map_err(|error| error.to_string())?;
     for url in broker.urls() {
         eprintln!("listening on {url}");
     }
-    if let Some(address) = broker.addresses().first() {
+    say_what_to_try(&broker);
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            break;
+        }
+        reload(&broker, access.as_ref());
+    }
+    broker.shutdown();
+    Ok(())
+}
+
+/// For whoever starts it for the first time.
+fn say_what_to_try(broker: &Broker) {
+    let plain = broker.urls().position(|url| url.starts_with("mqtt://"));
+    if let Some(address) = plain.and_then(|index| broker.addresses().get(index)) {
         let port = match address.port() {
             1883 => String::new(),
             port => format!(" -p {port}"),
         };
         eprintln!("try: mosquitto_sub -t ELC -d{port}   and   mosquitto_pub -t ELC -m hello -d{port}");
     }
-    let _ = signals.forever().next();
-    broker.shutdown();
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads passwords, rights and certificates again: what is right is used from now on, and where something is wrong, all
+/// of it stays as it was.
+fn reload(broker: &Broker, access: Option<&Arc<Access>>) {
+    let certificates = match broker.read_certificates() {
+        Ok(certificates) => certificates,
+        Err(error) => {
+            tracing::error!(%error, "not reloaded, everything stays as it was");
+            return;
+        }
+    };
+    if let Some(access) = access
+        && let Err(faults) = access.reload()
+    {
+        for fault in faults {
+            tracing::error!(%fault, "not reloaded, everything stays as it was");
+        }
+        return;
+    }
+    broker.use_certificates(certificates);
+    tracing::info!("reloaded passwords, rights and certificates");
 }
 
 fn sync_mode(text: &str) -> Result<SyncMode, String> {

@@ -27,6 +27,22 @@ pub struct Listen {
     pub(super) tls: Option<TlsFiles>,
     #[cfg(feature = "ws")]
     pub(super) origins: Vec<String>,
+    pub(super) limits: ListenLimits,
+}
+
+/// What a listener takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenLimits {
+    /// Connections.
+    pub max_connections: Option<usize>,
+    /// Connections of one address; of IPv6, of one /64 network.
+    pub max_per_address: Option<usize>,
+    /// Packets that one client may send in a second. What comes faster is read later.
+    pub message_rate: Option<u32>,
+    /// Bytes that one client may send in a second. What comes faster is read later.
+    pub byte_rate: Option<u32>,
+    /// Whether a proxy says in front of everything where the client is (PROXY protocol, versions 1 and 2).
+    pub proxy_protocol: bool,
 }
 
 impl Listen {
@@ -39,7 +55,29 @@ impl Listen {
             tls: None,
             #[cfg(feature = "ws")]
             origins: Vec::new(),
+            limits: ListenLimits::default(),
         }
+    }
+
+    /// How many may come, and how much they may send.
+    #[must_use]
+    pub fn limits(mut self, limits: ListenLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Whether the URL is one, and the certificates are what they should be; opens nothing.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), StartError> {
+        let address = Address::parse(&self.url)?;
+        #[cfg(feature = "tls")]
+        if let Address::Net { kind, .. } = address {
+            certificates(self, kind)?;
+        }
+        let _ = address;
+        Ok(())
     }
 
     /// The certificates, for `mqtts://` and `wss://`.
@@ -63,6 +101,11 @@ impl<T: Into<String>> From<T> for Listen {
     fn from(url: T) -> Self {
         Self::on(url)
     }
+}
+
+/// Whether only this machine can reach a listener of this URL.
+pub(crate) fn is_local(url: &str) -> bool {
+    Address::parse(url).is_ok_and(|address| address.is_local())
 }
 
 /// What is spoken below MQTT.
@@ -198,6 +241,7 @@ pub(super) struct Listener {
     rules: Option<Arc<Rules>>,
     /// The largest first packet.
     first: usize,
+    is_proxied: bool,
 }
 
 impl Listener {
@@ -216,6 +260,7 @@ impl Listener {
                 #[cfg(feature = "ws")]
                 rules: None,
                 first,
+                is_proxied: false,
             }),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(failed(io::ErrorKind::Unsupported.into())),
@@ -240,6 +285,7 @@ impl Listener {
                     #[cfg(feature = "ws")]
                     rules,
                     first,
+                    is_proxied: listen.limits.proxy_protocol,
                 })
             }
         }
@@ -262,10 +308,10 @@ impl Listener {
                 let (stream, _) = socket.accept()?;
                 // Without this a small packet may wait for an acknowledgement of the network.
                 let _ = stream.set_nodelay(true);
-                Stream::Tcp(stream)
+                Stream::tcp(stream, self.is_proxied)
             }
             #[cfg(unix)]
-            Waiting::Unix(socket, _) => Stream::Unix(socket.accept()?.0),
+            Waiting::Unix(socket, _) => Stream::unix(socket.accept()?.0),
         };
         self.carrier(stream)
     }

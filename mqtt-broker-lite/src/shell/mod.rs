@@ -5,24 +5,33 @@
 mod ask;
 mod carrier;
 mod disk;
+mod guard;
 mod inside;
 mod listener;
 mod socket;
 mod stream;
 mod worker;
 
+#[cfg(feature = "access")]
+use crate::access::Access as FileAccess;
 use crate::core::{Access, AllowAll, Client, Credentials, Policy, Settings, Shard, ShardId, Verdict};
 #[cfg(feature = "persistence")]
 use crate::store::Fjall;
 use crate::store::{Limits, Store, StoreError, SyncMode};
+#[cfg(feature = "access")]
+pub(crate) use ask::Answer;
+pub(crate) use ask::Gate;
 pub use ask::{Applicant, Authenticator, Task};
-use ask::{Gate, Nobody, OnExecutor};
+use ask::{Nobody, OnExecutor};
 #[cfg(feature = "tls")]
 pub use carrier::tls::{ClientCertificates, TlsFiles};
 use disk::{Committer, OnFault};
+use guard::Guard;
 pub use inside::Subscription;
-pub use listener::Listen;
+#[cfg(feature = "cli")]
+pub(crate) use listener::is_local;
 use listener::{Address, Listener};
+pub use listener::{Listen, ListenLimits};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -64,7 +73,7 @@ pub enum StartError {
     },
     /// A listener would let everybody in from everywhere.
     #[error(
-        "{url} is reachable from other machines, but nobody is asked who he is: listen on 127.0.0.1, or give a policy"
+        "{url} is reachable from other machines, but nobody is asked who he is: listen on 127.0.0.1, or configure a password_file, [jwt], certificates of clients, or allow_anonymous = true"
     )]
     OpenToAll {
         /// What was asked for.
@@ -102,6 +111,9 @@ pub struct Builder {
     sync: SyncMode,
     limits: Limits,
     on_fault: Option<OnFault>,
+    max_connections: usize,
+    #[cfg(feature = "access")]
+    access: Option<Arc<FileAccess>>,
 }
 
 impl Builder {
@@ -131,6 +143,24 @@ impl Builder {
     #[must_use]
     pub fn policy<P: Policy + 'static>(mut self, make: impl Fn() -> P + 'static) -> Self {
         self.policy = Some(Box::new(move || Box::new(make())));
+        self
+    }
+
+    /// How many connections there may be in all; more are closed at once.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.max_connections = most;
+        self
+    }
+
+    /// Who may connect and what he may do, by files. Replaces a policy and an authenticator.
+    #[cfg(feature = "access")]
+    #[must_use]
+    pub fn access(mut self, access: &Arc<FileAccess>) -> Self {
+        let rights = Arc::clone(access);
+        self.policy = Some(Box::new(move || Box::new(rights.policy())));
+        self.gate = Some(Arc::clone(access) as Arc<dyn Gate>);
+        self.access = Some(Arc::clone(access));
         self
     }
 
@@ -201,13 +231,19 @@ impl Builder {
         #[cfg(feature = "tls")]
         let certificates = listeners.iter().filter_map(|listener| listener.certificates.clone()).collect();
         let gate = self.gate.clone().unwrap_or_else(|| Arc::new(Nobody));
+        #[cfg(feature = "access")]
+        if let Some(access) = &self.access {
+            access.start()?;
+        }
+        let guard = Guard::new(self.max_connections, self.listens.iter().map(|listen| listen.limits));
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
         for (number, (shard, wake_at)) in (0..).zip(shards) {
             // The first accepts for all; a connection moves on when its CONNECT says whose it is.
             let listeners = std::mem::take(&mut listeners);
             let settings = Settings { shard: ShardId(number), ..self.settings.clone() };
-            let (mut worker, mailbox) = Worker::new(shard, settings, listeners, Arc::clone(&gate))?;
+            let (mut worker, mailbox) =
+                Worker::new(shard, settings, listeners, Arc::clone(&gate), Arc::clone(&guard))?;
             worker.begin(clock, wake_at);
             workers.push(worker);
             mailboxes.push(mailbox);
@@ -310,6 +346,9 @@ impl Broker {
             sync: SyncMode::Always,
             limits: Limits::default(),
             on_fault: None,
+            max_connections: usize::MAX,
+            #[cfg(feature = "access")]
+            access: None,
         }
     }
 
@@ -336,11 +375,26 @@ impl Broker {
     /// Which file is not what it should be. Then everything stays as it was.
     #[cfg(feature = "tls")]
     pub fn reload_certificates(&self) -> Result<(), String> {
-        let loaded: Result<Vec<_>, _> = self.certificates.iter().map(|one| one.load()).collect();
-        for (certificates, config) in self.certificates.iter().zip(loaded?) {
+        self.use_certificates(self.read_certificates()?);
+        Ok(())
+    }
+
+    /// Reads the certificates again, for [`use_certificates`](Self::use_certificates).
+    ///
+    /// # Errors
+    /// Which file is not what it should be.
+    #[cfg(feature = "tls")]
+    pub fn read_certificates(&self) -> Result<ReadCertificates, String> {
+        let read: Result<_, _> = self.certificates.iter().map(|one| one.load()).collect();
+        read.map(ReadCertificates)
+    }
+
+    /// New connections are made with these.
+    #[cfg(feature = "tls")]
+    pub fn use_certificates(&self, read: ReadCertificates) {
+        for (certificates, config) in self.certificates.iter().zip(read.0) {
             certificates.swap(config);
         }
-        Ok(())
     }
 
     /// Copies everything that is stored now into a directory that is missing or empty, while work goes on. The copy is a
@@ -397,3 +451,7 @@ impl Policy for AskAll {
         false
     }
 }
+
+/// Certificates of all listeners that were read and are right.
+#[cfg(feature = "tls")]
+pub struct ReadCertificates(Vec<Arc<rustls::ServerConfig>>);

@@ -1,6 +1,7 @@
 //! One connection: bytes in, cut into frames where they were read; bytes out, gathered into one write.
 
 use super::carrier::Carrier;
+use super::guard::{Bucket, Ticket};
 use crate::core::{ConnId, Input, Now, Shard, ShardId, Wire, home};
 use mqtt_packet::{Connect, DecodeError, FixedHeader, Frame};
 use std::collections::VecDeque;
@@ -40,15 +41,20 @@ pub(super) struct Socket {
     has_spoken: bool,
     /// Whether the carrier has said that nothing more comes.
     has_taken_leave: bool,
+    /// What it may still send in this second.
+    pub(super) bucket: Option<Box<Bucket>>,
+    /// Packets since this was asked last.
+    pub(super) packets: usize,
 }
 
 /// Where a connection comes from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Origin {
     /// The listener, counted from 0.
     pub(super) listener: u16,
-    /// The address that a proxy named.
-    pub(super) proxied: Option<Box<SocketAddr>>,
+    /// Its place among the connections.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub(super) ticket: Ticket,
 }
 
 /// Which way a socket goes.
@@ -85,7 +91,7 @@ pub(super) struct Limits {
 }
 
 impl Socket {
-    pub(super) fn new(id: ConnId, carrier: Carrier, origin: Origin) -> Self {
+    pub(super) fn new(id: ConnId, carrier: Carrier, origin: Origin, bucket: Option<Box<Bucket>>) -> Self {
         Self {
             id,
             carrier,
@@ -101,15 +107,14 @@ impl Socket {
             home: None,
             has_spoken: false,
             has_taken_leave: false,
+            bucket,
+            packets: 0,
         }
     }
 
     /// Where its client is.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        match &self.origin.proxied {
-            Some(address) => Some(**address),
-            None => self.carrier.stream().peer(),
-        }
+        self.carrier.stream().peer()
     }
 
     /// Reads once and hands over what is whole; returns how much came, too.
@@ -185,6 +190,7 @@ impl Socket {
                             return bytes.len().saturating_sub(rest.len());
                         }
                     }
+                    self.packets = self.packets.wrapping_add(1);
                     shard.handle(now, Input::Frame(self.id, frame));
                     rest = behind;
                 }

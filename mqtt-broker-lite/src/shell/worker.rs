@@ -3,6 +3,7 @@
 use super::ask::{Answer, Applicant, Gate};
 use super::carrier::Carrier;
 use super::disk::Disk;
+use super::guard::{Bucket, Guard};
 use super::listener::Listener;
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{
@@ -12,7 +13,7 @@ use crate::core::{
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub(super) struct Worker {
     letters: Receiver<Letter>,
     /// Who answers what takes time.
     gate: Arc<dyn Gate>,
+    guard: Arc<Guard>,
+    /// Connections that sent too much, and until when they are not read.
+    throttled: BTreeSet<(u64, usize, ConnId)>,
     is_called: Arc<AtomicBool>,
     own: ShardId,
     observers: HashMap<ObserverId, SyncSender<Arc<Message>>>,
@@ -108,6 +112,7 @@ impl Worker {
         settings: Settings,
         mut listeners: Vec<Listener>,
         gate: Arc<dyn Gate>,
+        guard: Arc<Guard>,
     ) -> io::Result<(Self, Mailbox)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -127,6 +132,8 @@ impl Worker {
             poll,
             letters,
             gate,
+            guard,
+            throttled: BTreeSet::new(),
             is_called: Arc::clone(&is_called),
             own: settings.shard,
             observers: HashMap::new(),
@@ -186,7 +193,8 @@ impl Worker {
         }
         let resume = (!self.to_accept.is_empty()).then_some(self.accept_after);
         let linger = self.closing.front().map(|&(until, ..)| until);
-        let next = [self.wake_at, resume, linger].into_iter().flatten().min()?;
+        let throttled = self.throttled.first().map(|&(until, ..)| until);
+        let next = [self.wake_at, resume, linger, throttled].into_iter().flatten().min()?;
         // One more, because a millisecond that has begun is not over.
         let wait = next.saturating_sub(self.now().mono).saturating_add(1);
         Some(Duration::from_millis(wait))
@@ -215,6 +223,13 @@ impl Worker {
                     self.list_for_writing(index);
                 }
             }
+        }
+    }
+
+    /// After a time of not being read.
+    fn list_for_reading(&mut self, index: usize, id: ConnId) {
+        if self.sockets.get(index).is_some_and(|socket| socket.id == id) {
+            self.to_read.push_back(index);
         }
     }
 
@@ -257,6 +272,12 @@ impl Worker {
             }
         }
         self.accept(now);
+        while let Some(&(until, index, id)) = self.throttled.first()
+            && until <= now.mono
+        {
+            self.throttled.pop_first();
+            self.list_for_reading(index, id);
+        }
         let mut read = 0_usize;
         for _ in 0..self.to_read.len() {
             let Some(index) = self.to_read.pop_front() else {
@@ -317,7 +338,11 @@ impl Worker {
             match listener.accept() {
                 Ok(carrier) => {
                     let listener = u16::try_from(index).unwrap_or(u16::MAX);
-                    self.open(carrier, Origin { listener, proxied: None }, now);
+                    let address = carrier.stream().peer();
+                    match self.guard.admit(listener, address.map(|address| address.ip())) {
+                        Ok(ticket) => drop(self.open(carrier, Origin { listener, ticket }, now)),
+                        Err(limit) => tracing::warn!(?address, limit, "no room for a connection"),
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -371,7 +396,8 @@ impl Worker {
         }
         self.last_id = self.last_id.wrapping_add(1);
         let id = ConnId(self.last_id << 32 | index as u64);
-        entry.insert(Socket::new(id, carrier, origin));
+        let bucket = Bucket::new(self.guard.limits(origin.listener), now.mono);
+        entry.insert(Socket::new(id, carrier, origin, bucket));
         let bits = u128::from(entropy()) << 64 | u128::from(entropy());
         self.shard.handle(now, Input::Opened(id, bits.to_be_bytes()));
         Some(index)
@@ -403,6 +429,17 @@ impl Worker {
         }
         // The carrier may have to answer.
         let has_pending = socket.carrier.has_pending();
+        let packets = std::mem::take(&mut socket.packets);
+        let wait = socket.bucket.as_mut().map_or(0, |bucket| bucket.take(total, packets, now.mono));
+        if wait > 0 && matches!(progress, Progress::More | Progress::Drained) {
+            // It counts as listed, so that nothing lists it before its time.
+            socket.is_listed = true;
+            self.throttled.insert((now.mono.saturating_add(wait), index, socket.id));
+            if has_pending {
+                self.list_for_writing(index);
+            }
+            return total;
+        }
         match progress {
             Progress::More => self.to_read.push_back(index),
             Progress::Drained => {}
