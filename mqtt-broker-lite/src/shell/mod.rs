@@ -8,6 +8,7 @@ mod disk;
 mod guard;
 mod inside;
 mod listener;
+mod mailbox;
 mod socket;
 mod stream;
 mod worker;

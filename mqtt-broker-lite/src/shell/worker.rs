@@ -5,10 +5,10 @@ use super::carrier::Carrier;
 use super::disk::Disk;
 use super::guard::{Bucket, Guard};
 use super::listener::Listener;
+pub(super) use super::mailbox::{Letter, Mailbox};
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{
-    Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId, Output,
-    Question, SessionNumber, Settings, Shard, ShardId, Token as QuestionToken,
+    CloseReason, ConnId, Input, Message, Now, ObserverId, Output, Question, Settings, Shard, ShardId,
 };
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 const WAKER: Token = Token(usize::MAX);
@@ -34,44 +34,6 @@ const ACCEPTS_PER_TURN: usize = 256;
 const LINGER: u64 = 2000;
 /// How long no connection is accepted after the system ran out of descriptors, in milliseconds.
 const ACCEPT_PAUSE: u64 = 100;
-
-/// What others want of a worker.
-pub(super) enum Letter {
-    ShutDown,
-    /// Another shard says something.
-    Link(ShardId, Envelope),
-    /// These causes are safe.
-    Synced(Vec<Cause>),
-    /// What waits for a session on the disk.
-    Fetched(SessionNumber, Vec<Change>),
-    /// The disk is full, or not any more.
-    Full(bool),
-    Publish(Arc<Message>),
-    Observe(ObserverId, String, SyncSender<Arc<Message>>),
-    Unobserve(ObserverId),
-    /// A connection whose session is at home here, and what it sent so far.
-    Adopt(Carrier, Origin, Vec<u8>),
-    /// A question was answered.
-    Answer(QuestionToken, Decision),
-}
-
-/// The way to a worker from other threads.
-#[derive(Clone)]
-pub(super) struct Mailbox {
-    letters: Sender<Letter>,
-    waker: Arc<Waker>,
-    /// Whether the worker was woken and has not looked yet: one system call is enough for any number of letters.
-    is_called: Arc<AtomicBool>,
-}
-
-impl Mailbox {
-    pub(super) fn send(&self, letter: Letter) {
-        // A worker that is gone has stopped.
-        if self.letters.send(letter).is_ok() && !self.is_called.swap(true, Ordering::SeqCst) {
-            let _ = self.waker.wake();
-        }
-    }
-}
 
 pub(super) struct Worker {
     shard: Shard,
