@@ -131,25 +131,8 @@ struct World<'b> {
 
 impl World<'_> {
     fn apply(&mut self, op: &Op, input: &mut Unstructured<'_>) -> Result<()> {
-        let topic = |number: u8| ["t", "a/b", "long/topic/name"][usize::from(number) % 3];
         match *op {
-            Op::Connect { clean, expiry, keep_alive, maximum, aliases, method } => {
-                let mut block = [0; 8];
-                let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Connect), &mut block);
-                if method && self.version == Version::V5 {
-                    properties.push(Property::AuthenticationMethod("m".try_into().unwrap())).unwrap();
-                }
-                let options = ConnectOptions {
-                    clean_start: clean,
-                    session_expiry_interval: expiry,
-                    keep_alive,
-                    maximum_packet_size: maximum.into(),
-                    topic_alias_maximum: u16::from(aliases) % 5,
-                    properties: properties.finish(),
-                    ..ConnectOptions::new("c".try_into().unwrap())
-                };
-                let _ = self.engine.connect(self.now, &options);
-            }
+            Op::Connect { .. } => self.connect(op),
             Op::Accepted(present) => self.accepted(present),
             Op::Packet(piece) => {
                 let packet = Packet::arbitrary_of(self.version, input)?;
@@ -168,16 +151,48 @@ impl World<'_> {
                 let len = usize::from(input.arbitrary::<u8>()?).min(input.len());
                 self.receive(input.bytes(len)?, piece);
             }
+            Op::Accept(at) => self.accept(at.into()),
+            Op::Authenticate(again) => self.authenticate(again),
+            Op::Transmit(n) => self.transmit(n.into()),
+            Op::Sleep(millis) => self.sleep(millis),
+            Op::Disconnect(code) => {
+                let _ = self.engine.disconnect(self.now, ReasonCode(code), Properties::EMPTY);
+            }
+            Op::Cut => self.cut(),
+            _ => self.request(op),
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, op: &Op) {
+        let Op::Connect { clean, expiry, keep_alive, maximum, aliases, method } = *op else { return };
+        let mut block = [0; 8];
+        let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Connect), &mut block);
+        if method && self.version == Version::V5 {
+            properties.push(Property::AuthenticationMethod("m".try_into().unwrap())).unwrap();
+        }
+        let options = ConnectOptions {
+            clean_start: clean,
+            session_expiry_interval: expiry,
+            keep_alive,
+            maximum_packet_size: maximum.into(),
+            topic_alias_maximum: u16::from(aliases) % 5,
+            properties: properties.finish(),
+            ..ConnectOptions::new("c".try_into().unwrap())
+        };
+        let _ = self.engine.connect(self.now, &options);
+    }
+
+    /// What ends with an outcome.
+    fn request(&mut self, op: &Op) {
+        let topic = |number: u8| ["t", "a/b", "long/topic/name"][usize::from(number) % 3];
+        let ticket = match *op {
             Op::Publish { qos, retain, len } => {
                 let payload = [0x70; 255];
-                let message = Message { retain, ..message(topic(len), &payload[..len.into()], qos) };
-                let ticket = self.engine.publish(&message);
-                self.opened(ticket);
+                self.engine.publish(&Message { retain, ..message(topic(len), &payload[..len.into()], qos) })
             }
             Op::Stream { qos, len } => {
-                let ticket =
-                    self.engine.begin_publish(&message(topic(len), b"", qos), u32::from(len) % LONGEST);
-                self.opened(ticket);
+                self.engine.begin_publish(&message(topic(len), b"", qos), u32::from(len) % LONGEST)
             }
             Op::Subscribe(number) => {
                 let wanted = SubscribeFilter {
@@ -185,47 +200,30 @@ impl World<'_> {
                     options: SubscribeOptions::new(qos(number)),
                 };
                 let filters = [wanted; 3];
-                let ticket =
-                    self.engine.subscribe(&filters[..usize::from(number) % 3 + 1], Properties::EMPTY);
-                self.opened(ticket);
+                self.engine.subscribe(&filters[..usize::from(number) % 3 + 1], Properties::EMPTY)
             }
-            Op::Unsubscribe => {
-                let ticket = self.engine.unsubscribe(&["t".try_into().unwrap()], Properties::EMPTY);
-                self.opened(ticket);
-            }
-            Op::Accept(at) => self.accept(at.into()),
-            Op::Authenticate(again) => {
-                let code =
-                    if again { ReasonCode::RE_AUTHENTICATE } else { ReasonCode::CONTINUE_AUTHENTICATION };
-                let mut block = [0; 8];
-                let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Auth), &mut block);
-                properties.push(Property::AuthenticationMethod("m".try_into().unwrap())).unwrap();
-                let _ = self.engine.auth(self.now, code, properties.finish());
-            }
-            Op::Transmit(n) => self.transmit(n.into()),
-            Op::Sleep(millis) => {
-                self.now = self.now.after(Duration::from_millis(millis.into()));
-                let due = self.engine.next_timeout().is_some_and(|due| self.now.is_at_or_after(due));
-                match self.engine.handle_timeout(self.now) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        assert!(due, "{error} before the time");
-                        self.failed(error);
-                    }
-                }
-            }
-            Op::Disconnect(code) => {
-                let _ = self.engine.disconnect(self.now, ReasonCode(code), Properties::EMPTY);
-            }
-            Op::Cut => self.cut(),
-        }
-        Ok(())
-    }
-
-    fn opened(&mut self, ticket: std::result::Result<Ticket, RequestError>) {
+            _ => self.engine.unsubscribe(&["t".try_into().unwrap()], Properties::EMPTY),
+        };
         if let Ok(ticket) = ticket {
             assert!(!self.open.contains(&ticket), "{ticket:?} stands for two requests");
             self.open.push(ticket);
+        }
+    }
+
+    fn authenticate(&mut self, again: bool) {
+        let code = if again { ReasonCode::RE_AUTHENTICATE } else { ReasonCode::CONTINUE_AUTHENTICATION };
+        let mut block = [0; 8];
+        let mut properties = PropertyWriter::new(PropertyPlace::of(PacketType::Auth), &mut block);
+        properties.push(Property::AuthenticationMethod("m".try_into().unwrap())).unwrap();
+        let _ = self.engine.auth(self.now, code, properties.finish());
+    }
+
+    fn sleep(&mut self, millis: u16) {
+        self.now = self.now.after(Duration::from_millis(millis.into()));
+        let due = self.engine.next_timeout().is_some_and(|due| self.now.is_at_or_after(due));
+        if let Err(error) = self.engine.handle_timeout(self.now) {
+            assert!(due, "{error} before the time");
+            self.failed(error);
         }
     }
 

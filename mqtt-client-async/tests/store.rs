@@ -227,6 +227,28 @@ fn run_child(url: &str, path: &Path, from: Option<u32>) -> std::process::Child {
     command.spawn().unwrap()
 }
 
+/// What a child says that it delivered: when the first comes, and all of it once the child has ended.
+fn read_delivered(
+    child: &mut std::process::Child,
+) -> (tokio::sync::oneshot::Receiver<()>, std::thread::JoinHandle<Vec<u32>>) {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (sender, first) = tokio::sync::oneshot::channel();
+    let reader = std::thread::spawn(move || {
+        let mut sender = Some(sender);
+        let mut delivered = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            if let Some(n) = line.strip_prefix("delivered ") {
+                delivered.push(n.parse::<u32>().unwrap());
+                if let Some(sender) = sender.take() {
+                    let _ = sender.send(());
+                }
+            }
+        }
+        delivered
+    });
+    (first, reader)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_46_what_a_killed_process_had_taken_arrives_exactly_once() {
     let kills: u32 = std::env::var("CRASH_KILLS").ok().map_or(8, |text| text.parse().unwrap());
@@ -242,21 +264,7 @@ async fn a4_46_what_a_killed_process_had_taken_arrives_exactly_once() {
     let (mut promised, mut delivered) = (0, 0);
     for _ in 0..kills {
         let mut child = run_child(&url, &file.0, Some(from));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (sender, first) = tokio::sync::oneshot::channel();
-        let reader = std::thread::spawn(move || {
-            let mut sender = Some(sender);
-            let mut delivered = Vec::new();
-            for line in lines.map_while(Result::ok) {
-                if let Some(n) = line.strip_prefix("delivered ") {
-                    delivered.push(n.parse::<u32>().unwrap());
-                    if let Some(sender) = sender.take() {
-                        let _ = sender.send(());
-                    }
-                }
-            }
-            delivered
-        });
+        let (first, reader) = read_delivered(&mut child);
         first.await.expect("the child delivers");
         tokio::time::sleep(Duration::from_millis(dice.u64(0..300))).await;
         child.kill().unwrap();

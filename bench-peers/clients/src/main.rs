@@ -241,8 +241,12 @@ fn main() {
             );
         }
     }
+    alone(n(500_000));
+}
+
+/// Beside a peer that costs next to nothing.
+fn alone(n: usize) {
     for qos in [0, 1] {
-        let n = n(500_000);
         let port = server::Sink::start().port;
         let line = Line { what: format!("sink publish QoS {qos}"), mosquitto: None };
         line.compare(&mut || publish(port, qos, n), &mut || run(peer::publish(port, qos, n)), &mut || {
@@ -250,7 +254,6 @@ fn main() {
         });
     }
     for qos in [0, 1] {
-        let n = n(500_000);
         let port = server::Source::start(qos, n).port;
         let line = Line { what: format!("source receive QoS {qos}"), mosquitto: None };
         line.compare(

@@ -57,8 +57,7 @@ fn nothing_acknowledged_is_lost() {
     let mut broker = Broker::start();
     let mut publishers: Vec<_> =
         (0..).zip(PUBLISHERS).map(|(number, qos)| Publisher::new(number, qos)).collect();
-    let mut online = Subscriber::new("online");
-    let mut offline = Subscriber::new("offline");
+    let [mut online, mut offline] = ["online", "offline"].map(Subscriber::new);
     online.subscribe(&broker);
     offline.subscribe(&broker);
     let mut retained = Retained::default();
@@ -89,9 +88,7 @@ fn nothing_acknowledged_is_lost() {
             stop.store(true, Ordering::Relaxed);
         });
         broker = Broker::start();
-        for publisher in &mut publishers {
-            publisher.finish(&broker.address);
-        }
+        publishers.iter_mut().for_each(|publisher| publisher.finish(&broker.address));
         online.receive_all(&broker.address, &publishers);
         offline.receive_all(&broker.address, &publishers);
         retained.check(&broker.address);
