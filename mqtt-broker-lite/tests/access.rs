@@ -255,6 +255,56 @@ fn token(algorithm: Algorithm, key: &EncodingKey, claims: serde_json::Value) -> 
     encode(&Header::new(algorithm), &claims, key).unwrap()
 }
 
+fn url64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// What must not open the door, and why.
+fn wrong_tokens(
+    algorithm: Algorithm,
+    key: &EncodingKey,
+    right: &serde_json::Value,
+    public: &str,
+) -> Vec<(&'static str, String)> {
+    let good = token(algorithm, key, right.clone());
+    let but = |name: &str, value: serde_json::Value| {
+        let mut claims = right.clone();
+        claims[name] = value;
+        token(algorithm, key, claims)
+    };
+    let without = |name: &str| {
+        let mut claims = right.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        token(algorithm, key, claims)
+    };
+    let parts: Vec<_> = good.split('.').collect();
+    let none = format!("{}.{}.{}", url64(br#"{"alg":"none"}"#), parts[1], parts[2]);
+    // The public key taken for a secret.
+    let confused = token(Algorithm::HS256, &EncodingKey::from_secret(public.as_bytes()), right.clone());
+    let other = rcgen::KeyPair::generate().unwrap();
+    let other = EncodingKey::from_ec_pem(other.serialize_pem().as_bytes()).unwrap();
+    let bent = format!("{}.{}.{}", parts[0], parts[1], parts[2].chars().rev().collect::<String>());
+    vec![
+        ("expired", but("exp", in_seconds(-60).into())),
+        ("not yet", but("nbf", in_seconds(60).into())),
+        ("other issuer", but("iss", "them".into())),
+        ("other audience", but("aud", "http".into())),
+        ("no user", but("sub", "".into())),
+        ("a number", but("sub", 7.into())),
+        ("no end", without("exp")),
+        ("no issuer", without("iss")),
+        ("no audience", without("aud")),
+        ("no claim", without("sub")),
+        ("no algorithm", none),
+        ("confused", confused),
+        ("other key", token(Algorithm::ES256, &other, right.clone())),
+        ("bent", bent),
+        ("no token", "not.a.token".to_owned()),
+        ("empty", String::new()),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_a_password() {
     let directory = Directory::new();
@@ -264,10 +314,6 @@ async fn a_token_is_a_password() {
     let rsa = EncodingKey::from_rsa_pem(include_bytes!("made/rsa.pem")).unwrap();
     let hs = EncodingKey::from_secret(secret.as_bytes());
     let point = pair.public_key_raw();
-    let url64 = |bytes: &[u8]| {
-        use base64::Engine as _;
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
-    };
     let set = serde_json::json!({"keys": [
         {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "other"},
         {"kty": "EC", "crv": "P-256", "kid": "ours", "x": url64(&point[1..33]), "y": url64(&point[33..65])},
@@ -301,41 +347,7 @@ async fn a_token_is_a_password() {
             assert_eq!(publish(&client, "t").await & 0x80, 0);
             assert_eq!(publish(&client, "u").await, 0x87);
         }
-        let but = |name: &str, value: serde_json::Value| {
-            let mut claims = right.clone();
-            claims[name] = value;
-            token(algorithm, key, claims)
-        };
-        let without = |name: &str| {
-            let mut claims = right.clone();
-            claims.as_object_mut().unwrap().remove(name);
-            token(algorithm, key, claims)
-        };
-        let parts: Vec<_> = good.split('.').collect();
-        let none = format!("{}.{}.{}", url64(br#"{"alg":"none"}"#), parts[1], parts[2]);
-        // The public key taken for a secret.
-        let confused = token(Algorithm::HS256, &EncodingKey::from_secret(public.as_bytes()), right.clone());
-        let other = rcgen::KeyPair::generate().unwrap();
-        let other = EncodingKey::from_ec_pem(other.serialize_pem().as_bytes()).unwrap();
-        let bent = format!("{}.{}.{}", parts[0], parts[1], parts[2].chars().rev().collect::<String>());
-        for (what, wrong) in [
-            ("expired", but("exp", in_seconds(-60).into())),
-            ("not yet", but("nbf", in_seconds(60).into())),
-            ("other issuer", but("iss", "them".into())),
-            ("other audience", but("aud", "http".into())),
-            ("no user", but("sub", "".into())),
-            ("a number", but("sub", 7.into())),
-            ("no end", without("exp")),
-            ("no issuer", without("iss")),
-            ("no audience", without("aud")),
-            ("no claim", without("sub")),
-            ("no algorithm", none),
-            ("confused", confused),
-            ("other key", token(Algorithm::ES256, &other, right.clone())),
-            ("bent", bent),
-            ("no token", "not.a.token".to_owned()),
-            ("empty", String::new()),
-        ] {
+        for (what, wrong) in wrong_tokens(algorithm, key, &right, &public) {
             let error = connect("tom", wrong).await.unwrap_err();
             assert_eq!(code(error), REFUSED, "{algorithm:?}: {what}");
         }

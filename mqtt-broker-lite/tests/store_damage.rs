@@ -303,7 +303,8 @@ fn damage_is_found_and_said() {
             one_trial(original, &mut rng, is_cut, is_cut && trial % 2 == 0, &mut tally);
         }
         println!("{trials} {}: {tally:?}", if is_cut { "cuts" } else { "flips" });
-        assert!(tally.refused > trials / 20 && tally.cut_off > 0, "{tally:?}");
+        // A flip is rarely in the last batch.
+        assert!(tally.refused > trials / 20 && (tally.cut_off > 0 || !is_cut), "{tally:?}");
     }
 }
 

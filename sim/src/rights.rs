@@ -25,7 +25,7 @@ impl Rights {
         }
         let is_every = |names: &[&str], nth: usize| {
             let at = names.iter().position(|known| *known == name);
-            at.is_some_and(|at| (at + client) % nth == 0)
+            at.is_some_and(|at| (at + client).is_multiple_of(nth))
         };
         !match access {
             Access::Publish => is_every(&TOPICS, 4),

@@ -25,10 +25,15 @@ struct References(BTreeMap<u64, Box<[u32; PAGE]>>);
 
 const PAGE: usize = 64;
 
+/// The page of a number, and its place there.
+const fn place(number: MessageNumber) -> (u64, usize) {
+    (number.0 >> PAGE.trailing_zeros(), number.0 as usize & (PAGE - 1))
+}
+
 impl References {
     fn count(&mut self, number: MessageNumber) -> Option<&mut u32> {
-        let page = self.0.entry(number.0 / PAGE as u64).or_insert_with(|| Box::new([0; PAGE]));
-        page.get_mut((number.0 % PAGE as u64) as usize)
+        let (page, at) = place(number);
+        self.0.entry(page).or_insert_with(|| Box::new([0; PAGE])).get_mut(at)
     }
 
     fn add(&mut self, number: MessageNumber) {
@@ -39,12 +44,11 @@ impl References {
 
     /// One less; true if that was the last.
     fn remove(&mut self, number: MessageNumber) -> bool {
-        let page = number.0 / PAGE as u64;
+        let (page, at) = place(number);
         let Some(counts) = self.0.get_mut(&page) else {
             return false;
         };
-        let Some(count) = counts.get_mut((number.0 % PAGE as u64) as usize).filter(|count| **count > 0)
-        else {
+        let Some(count) = counts.get_mut(at).filter(|count| **count > 0) else {
             return false;
         };
         *count = count.saturating_sub(1);

@@ -211,14 +211,7 @@ impl Builder {
         if self.listens.is_empty() {
             self.listens.push(Listen::on("mqtt://127.0.0.1:1883"));
         }
-        let mut addresses = Vec::new();
-        for listen in &self.listens {
-            let address = Address::parse(&listen.url)?;
-            if self.policy.is_none() && self.gate.is_none() && !address.is_local() {
-                return Err(StartError::OpenToAll { url: listen.url.clone() });
-            }
-            addresses.push(address);
-        }
+        let addresses = self.where_to_listen()?;
         self.settings.seed = worker::entropy();
         let clock = Instant::now();
         // Nobody connects before everything is back that was stored.
@@ -272,6 +265,19 @@ impl Builder {
             broker.threads.push(thread.spawn(move || worker.run())?);
         }
         Ok(broker)
+    }
+
+    /// Where the listeners are to be; in the open only with something that decides who may come in.
+    fn where_to_listen(&self) -> Result<Vec<Address>, StartError> {
+        let is_guarded = self.policy.is_some() || self.gate.is_some();
+        let check = |listen: &Listen| {
+            let address = Address::parse(&listen.url)?;
+            match is_guarded || address.is_local() {
+                true => Ok(address),
+                false => Err(StartError::OpenToAll { url: listen.url.clone() }),
+            }
+        };
+        self.listens.iter().map(check).collect()
     }
 
     /// The shards, each with the time when it wants to be woken, and the store from which they are.

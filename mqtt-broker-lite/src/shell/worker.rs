@@ -208,30 +208,7 @@ impl Worker {
         // Before the letters are read: who writes after this wakes this worker again.
         self.is_called.store(false, Ordering::SeqCst);
         while let Ok(letter) = self.letters.try_recv() {
-            match letter {
-                Letter::ShutDown => self.shut_down(now),
-                Letter::Synced(causes) => {
-                    for cause in causes {
-                        self.shard.handle(now, Input::Synced(cause));
-                    }
-                }
-                Letter::Fetched(session, changes) => {
-                    self.shard.handle(now, Input::Fetched(session, changes));
-                }
-                Letter::Full(is_full) => self.shard.handle(now, Input::Full(is_full)),
-                Letter::Link(from, envelope) => self.shard.handle(now, Input::Link(from, envelope)),
-                Letter::Publish(message) => self.shard.handle(now, Input::Publish(message)),
-                Letter::Observe(id, filter, sender) => {
-                    self.observers.insert(id, sender);
-                    self.shard.handle(now, Input::Observe(id, &filter));
-                }
-                Letter::Unobserve(id) => {
-                    self.observers.remove(&id);
-                    self.shard.handle(now, Input::Unobserve(id));
-                }
-                Letter::Adopt(carrier, origin, sent) => self.adopt(carrier, origin, &sent, now),
-                Letter::Answer(token, decision) => self.shard.handle(now, Input::Answer(token, decision)),
-            }
+            self.read_letter(letter, now);
         }
         self.accept(now);
         while let Some(&(until, index, id)) = self.throttled.first()
@@ -263,6 +240,33 @@ impl Worker {
             if self.sockets.get(index).is_some_and(|socket| socket.id == id) {
                 self.remove(index);
             }
+        }
+    }
+
+    fn read_letter(&mut self, letter: Letter, now: Now) {
+        match letter {
+            Letter::ShutDown => self.shut_down(now),
+            Letter::Synced(causes) => {
+                for cause in causes {
+                    self.shard.handle(now, Input::Synced(cause));
+                }
+            }
+            Letter::Fetched(session, changes) => {
+                self.shard.handle(now, Input::Fetched(session, changes));
+            }
+            Letter::Full(is_full) => self.shard.handle(now, Input::Full(is_full)),
+            Letter::Link(from, envelope) => self.shard.handle(now, Input::Link(from, envelope)),
+            Letter::Publish(message) => self.shard.handle(now, Input::Publish(message)),
+            Letter::Observe(id, filter, sender) => {
+                self.observers.insert(id, sender);
+                self.shard.handle(now, Input::Observe(id, &filter));
+            }
+            Letter::Unobserve(id) => {
+                self.observers.remove(&id);
+                self.shard.handle(now, Input::Unobserve(id));
+            }
+            Letter::Adopt(carrier, origin, sent) => self.adopt(carrier, origin, &sent, now),
+            Letter::Answer(token, decision) => self.shard.handle(now, Input::Answer(token, decision)),
         }
     }
 

@@ -10,6 +10,8 @@
 //! A state is what the parties say about themselves in `Debug`, with counts that only have to differ replaced by their
 //! ranks. Neither engine nor shard can be copied, so a state is come to again by doing again what led to it.
 
+#![allow(clippy::disallowed_types)] // Locks: all processors search together.
+
 mod party;
 mod state;
 
