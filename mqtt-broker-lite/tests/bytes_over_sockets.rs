@@ -71,12 +71,25 @@ fn mosquitto_answers_the_same_or_for_a_known_reason() {
     });
 }
 
-/// Plays every sequence and says which went wrong.
+/// Plays every sequence and says which went wrong. Those with a filter that may match what others publish have the broker
+/// to themselves.
 fn play_all(play: impl Fn(&Sequence) -> Result<(), String> + Sync) {
-    let sequences = Mutex::new(bytes::all().into_iter());
+    let (alone, together): (Vec<_>, Vec<_>) =
+        bytes::all().into_iter().partition(|sequence| sequence.name.contains("SUBSCRIBE to '"));
+    let mut wrong = play_at_once(1, alone, &play);
+    wrong.extend(play_at_once(AT_ONCE, together, &play));
+    assert!(wrong.is_empty(), "{} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+}
+
+fn play_at_once(
+    at_once: usize,
+    sequences: Vec<Sequence>,
+    play: &(impl Fn(&Sequence) -> Result<(), String> + Sync),
+) -> Vec<String> {
+    let sequences = Mutex::new(sequences.into_iter());
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 loop {
                     let next = sequences.lock().unwrap().next();
@@ -88,8 +101,7 @@ fn play_all(play: impl Fn(&Sequence) -> Result<(), String> + Sync) {
             });
         }
     });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+    wrong.into_inner().unwrap()
 }
 
 /// The clients of one sequence.

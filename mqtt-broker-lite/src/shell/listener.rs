@@ -104,6 +104,7 @@ impl<T: Into<String>> From<T> for Listen {
 }
 
 /// Whether only this machine can reach a listener of this URL.
+#[cfg(feature = "cli")]
 pub(crate) fn is_local(url: &str) -> bool {
     Address::parse(url).is_ok_and(|address| address.is_local())
 }
