@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use mqtt_packet::{
-    Auth, DecodeError, Frame, Framer, PacketType, Properties, PropertyPlace, ReasonCode, SliceSink,
-    Subscribe, Version,
-};
+use mqtt_packet::{DecodeError, Frame, Framer, SliceSink, Subscribe, Version};
 
 /// A buffer without room for a fixed header was neither ready nor refused when it was full: its reader would have read
 /// nothing, over and over.
@@ -57,6 +54,7 @@ fn reserved_option_bits_are_not_passed_on() {
 #[test]
 #[cfg(feature = "v5")]
 fn authentication_data_is_not_shown() {
+    use mqtt_packet::{Auth, PacketType, Properties, PropertyPlace, ReasonCode};
     let block = b"\x15\0\x05PLAIN\x16\0\x07hunter2\x26\0\x01k\0\x01v";
     let properties = Properties::from_block(block, PropertyPlace::of(PacketType::Auth)).unwrap();
     assert_eq!(

@@ -1,5 +1,6 @@
-//! What the feature `serde` writes and reads.
+//! What the feature `serde` writes and reads. Without 5.0 there is no property to be written.
 
+#![cfg(feature = "v5")]
 #![allow(clippy::unwrap_used)]
 
 use mqtt_packet::{

@@ -6,6 +6,8 @@
 mod framer;
 mod generate;
 mod packets;
+// Without 5.0 nothing reads a property.
+#[cfg(feature = "v5")]
 mod properties;
 mod publish;
 mod topics;
