@@ -43,12 +43,7 @@ impl Shard {
         if rooms.is_empty() {
             return;
         }
-        if qos > QoS::AtMostOnce {
-            for room in rooms {
-                self.reply(key, Some(room), Then::Nothing, |_, _| Ok(()));
-            }
-            return;
-        }
+        let max = self.max_withheld();
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -57,14 +52,50 @@ impl Shard {
         };
         let is_free =
             session.outbound.in_flight.is_empty() && connection.unsent == 0 && connection.out.is_empty();
-        // What was read before goes on coming for a moment.
-        if is_free
-            && !connection.is_paused
-            && let Some(&room) = rooms.first()
+        let has_too_much = connection.held.len() >= max;
+        if has_too_much && !is_free {
+            // It is read on, so the slow queue's bounds decide now.
+            connection.held.give_up_rooms();
+            self.release_held(key);
+            return;
+        }
+        if is_free && (has_too_much || qos == QoS::AtMostOnce) {
+            self.pause(key, rooms.first().copied());
+        }
+        if qos > QoS::AtMostOnce {
+            for room in rooms {
+                self.reply(key, Some(room), Then::Room, |_, _| Ok(()));
+            }
+        }
+    }
+
+    /// How many answers to a client may wait: those that a Receive Maximum allows, each with what it waits for.
+    fn max_withheld(&self) -> usize {
+        usize::from(self.settings.receive_maximum).saturating_mul(2).saturating_add(16)
+    }
+
+    /// A client that is owed too many answers is not read until they are out: 3.x knows no Receive Maximum, and there is
+    /// none for SUBSCRIBE, or for repeats.
+    pub(super) fn bound_withheld(&mut self, key: usize) {
+        let max = self.max_withheld();
+        if let Some(connection) = self.connection(key)
+            && connection.held.len() > max
         {
+            let last = connection.held.last_cause();
+            self.pause(key, last);
+        }
+    }
+
+    /// Does not read from a client until this has happened. What was read before goes on coming for a moment.
+    pub(super) fn pause(&mut self, key: usize, until: Option<Cause>) {
+        let Some(connection) = self.connection(key).filter(|connection| !connection.is_paused) else {
+            return;
+        };
+        if let Some(until) = until {
             connection.is_paused = true;
-            self.paused.entry(room).or_default().push(connection.id);
-            self.outputs.push_back(Output::Pause(connection.id));
+            let id = connection.id;
+            self.paused.entry(until).or_default().push(id);
+            self.outputs.push_back(Output::Pause(id));
         }
     }
 

@@ -115,8 +115,10 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if item.view.retain {
-            session.note_live(item.view.topic.as_bytes());
+        if item.view.retain && (terms.qos > QoS::AtMostOnce || session.connection.is_some()) {
+            for replay in &mut session.replays {
+                replay.note_live(item.view.topic.as_bytes());
+            }
         }
         let goes_now = session.connection.as_deref().is_some_and(|connection| {
             connection.may_send(terms.qos, &self.settings) && !session.outbound.must_wait(terms.qos)

@@ -127,12 +127,7 @@ impl Shard {
         if connection.version == Version::V5 {
             return Some(ReasonCode::QUOTA_EXCEEDED);
         }
-        if !connection.is_paused {
-            connection.is_paused = true;
-            let id = connection.id;
-            self.paused.entry(room).or_default().push(id);
-            self.outputs.push_back(Output::Pause(id));
-        }
+        self.pause(key, Some(room));
         None
     }
 }

@@ -11,8 +11,8 @@ use super::timers::Timer;
 use super::topic_tree::levels;
 use super::will::stored;
 use super::{
-    Access, Client, CloseReason, ConnId, Credentials, Decision, Output, Question, SessionNumber, Token,
-    Verdict, Wire,
+    Access, Client, CloseReason, ConnId, Credentials, Decision, Output, Question, SessionNumber, Settings,
+    Token, Verdict, Wire,
 };
 use mqtt_packet::{
     ConnAck, Connect, DecodeError, EncodeError, FixedHeader, Frame, PacketType, Properties, Property,
@@ -264,6 +264,10 @@ impl Shard {
             self.refuse_connect(id, connect.version, CloseReason::Refused(code), Some(code));
             return;
         }
+        let Some(takeovers_end) = self.count_takeover(&client) else {
+            self.refuse_takeover(id, connect.version);
+            return;
+        };
         if let Some(Stage::Opened(opened)) = self.connections.remove(&id) {
             self.timers.stop(opened.deadline, Timer::Connect(id));
         }
@@ -282,6 +286,7 @@ impl Shard {
         session.expiry = connect.session_expiry_interval().min(self.settings.max_session_expiry);
         session.will = connect.will.as_ref().map(|will| stored(will, &client));
         session.away = None;
+        session.takeovers_end = takeovers_end;
         if let Some(until) = connection.silent_until() {
             self.timers.start(until, Timer::KeepAlive(id));
         }
@@ -294,6 +299,29 @@ impl Shard {
         self.store_session(key);
         self.announce(key);
         self.send_connack(key, connect, session_present, data.as_deref());
+    }
+
+    /// Until when the takeovers of a client count, with this one if it is one; `None` if there were too many.
+    fn count_takeover(&self, client: &Client) -> Option<u64> {
+        let session = self.by_client.get(&client.client_id).and_then(|&key| self.sessions.get(key));
+        let Some(session) = session else {
+            return Some(0);
+        };
+        if session.connection.is_none() {
+            return Some(session.takeovers_end);
+        }
+        let Settings { max_takeovers, takeover_interval, .. } = self.settings;
+        let end = session.takeovers_end.max(self.now.mono).saturating_add(takeover_interval);
+        let latest = self.now.mono.saturating_add(max_takeovers.saturating_mul(takeover_interval));
+        (end <= latest).then_some(end)
+    }
+
+    fn refuse_takeover(&mut self, id: ConnId, version: Version) {
+        let code = match version {
+            Version::V5 => ReasonCode::CONNECTION_RATE_EXCEEDED,
+            _ => ReasonCode::SERVER_UNAVAILABLE,
+        };
+        self.refuse_connect(id, version, CloseReason::Refused(code), Some(code));
     }
 
     /// The session of a client: its old one, or a new one [MQTT-3.1.2-4 to -6]. An older connection ends first, and

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
+    /// Nothing either: what is behind waits for a slow reader.
+    Room,
     /// One message of the client's is acknowledged: it may send one more.
     Acknowledged,
     /// The client is connected.
@@ -30,6 +32,22 @@ pub(super) struct Held(VecDeque<HeldPacket>);
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What the end of the queue waits for.
+    pub(super) fn last_cause(&self) -> Option<Cause> {
+        self.0.iter().rev().find_map(|packet| packet.cause)
+    }
+
+    /// Waits for slow readers no longer.
+    pub(super) fn give_up_rooms(&mut self) {
+        for packet in self.0.iter_mut().filter(|packet| packet.then == Then::Room) {
+            packet.cause = None;
+        }
     }
 
     pub(super) fn push(&mut self, cause: Option<Cause>, wire: Wire, then: Then) {

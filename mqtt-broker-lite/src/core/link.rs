@@ -12,7 +12,7 @@ use super::shard::Shard;
 use super::shared::Assignment;
 use super::sys::Counts;
 use super::topic_tree::{Grant, Target};
-use super::{Cause, Message, Output, Part, SessionNumber, ShardId};
+use super::{Cause, Message, ObserverId, Output, Part, SessionNumber, ShardId};
 use bytes::Bytes;
 use mqtt_packet::{QoS, TopicFilter};
 use std::collections::BTreeMap;
@@ -61,11 +61,19 @@ pub(super) enum Routed {
     Return(Assignment),
 }
 
-/// A walk over retained messages, for one subscription of a session.
+/// A walk over retained messages, for one subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Walk {
-    pub(super) session: SessionNumber,
+    pub(super) reader: Reader,
     pub(super) number: u64,
+}
+
+/// Whose subscription it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reader {
+    Session(SessionNumber),
+    /// Somebody inside the process.
+    Observer(ObserverId),
 }
 
 /// A filter that this shard wants messages for.
@@ -252,6 +260,7 @@ impl Shard {
         if *missing == 0 {
             self.unknown_routes.remove(&cause);
             self.on_synced(cause);
+            self.recall_behind(cause);
         }
     }
 
@@ -297,8 +306,9 @@ impl Shard {
         let mut messages = Vec::new();
         for _ in 0..BATCH {
             let (found, next) = self.retained.next(filter, &cursor);
-            messages.extend(found.cloned());
             cursor = next;
+            let found = found.cloned();
+            messages.extend(found.filter(|message| self.is_still_said(message)));
             if cursor == Cursor::End {
                 break;
             }

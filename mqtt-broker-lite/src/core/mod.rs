@@ -133,8 +133,10 @@ pub enum Input<'a> {
     Closed(ConnId),
     /// The embedding program publishes.
     Publish(Arc<Message>),
-    /// Somebody in the process wants every message that matches a filter, from now on.
+    /// Somebody in the process wants every message that matches a filter: what is retained, and everything from now on.
     Observe(ObserverId, &'a str),
+    /// He took so many of the messages that he was shown. What is retained comes no faster than it is taken.
+    Took(ObserverId, usize),
     /// He does not any more.
     Unobserve(ObserverId),
     /// Another shard said something.

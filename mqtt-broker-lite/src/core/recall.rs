@@ -3,13 +3,12 @@
 
 use super::deliver::{Item, Terms};
 use super::form::Forms;
-use super::link::{Letter, Walk, home};
+use super::link::{Letter, Reader, Walk, home};
 use super::message::Message;
-use super::retained::Cursor;
-use super::session::Session;
+use super::retained::{Cursor, Retained};
 use super::shard::Shard;
 use super::timers::Timer;
-use super::{Access, SessionNumber, ShardId};
+use super::{Access, ShardId};
 use bytes::Bytes;
 use mqtt_packet::{QoS, TopicFilter};
 use std::collections::{BTreeSet, VecDeque};
@@ -36,8 +35,11 @@ pub(super) struct Replay {
     live: BTreeSet<Bytes>,
 }
 
+/// How many topics that arrived live are remembered: what is behind by more has long arrived where it is retained.
+const MAX_LIVE: usize = 4096;
+
 /// What a walk can do next.
-enum Step {
+pub(super) enum Step {
     Send(Arc<Message>),
     /// Nothing was found for a while: others have their turn first.
     Interrupted,
@@ -48,8 +50,8 @@ enum Step {
 }
 
 impl Shard {
-    /// Starts a walk.
-    pub(super) fn begin_replay(&mut self, key: usize, filter: TopicFilter<'_>, qos: QoS, id: u32) {
+    /// A walk from the beginning.
+    pub(super) fn walk(&mut self, filter: TopicFilter<'_>, qos: QoS, id: u32) -> Replay {
         self.last_walk = self.last_walk.saturating_add(1);
         let shards = self.settings.shards;
         let (shard, last) = if filter.has_wildcard() {
@@ -58,7 +60,7 @@ impl Shard {
             let home = home(filter.as_bytes(), shards);
             (home, home)
         };
-        let replay = Replay {
+        Replay {
             filter: filter.as_str().into(),
             qos,
             id,
@@ -69,22 +71,19 @@ impl Shard {
             is_asked: false,
             batch: VecDeque::new(),
             live: BTreeSet::new(),
-        };
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.replays.push_back(replay);
         }
     }
 
     /// Sends retained messages for as long as there is room.
     pub(super) fn replay_retained(&mut self, key: usize, forms: &mut Forms) {
         loop {
-            let Some((step, qos, id, number)) = self.next_step(key) else {
+            let Some((step, qos, id, reader)) = self.next_step(key) else {
                 return;
             };
             match step {
                 Step::Send(message) => self.send_retained(key, &message, qos, id, forms),
                 Step::Interrupted => {
-                    self.timers.start(self.now.mono, Timer::Replay(number));
+                    self.timers.start(self.now.mono, Timer::Replay(reader));
                     return;
                 }
                 Step::Ask(shard, letter) => {
@@ -102,9 +101,9 @@ impl Shard {
         }
     }
 
-    fn next_step(&mut self, key: usize) -> Option<(Step, QoS, u32, SessionNumber)> {
+    fn next_step(&mut self, key: usize) -> Option<(Step, QoS, u32, Reader)> {
         let session = self.sessions.get_mut(key)?;
-        let number = session.number;
+        let reader = Reader::Session(session.number);
         let replay = session.replays.front_mut()?;
         let connection = session.connection.as_deref()?;
         if connection.subacks > 0
@@ -114,66 +113,47 @@ impl Shard {
             return None;
         }
         let (qos, id) = (replay.qos, replay.id);
-        let filter = TopicFilter::new(&replay.filter).ok()?;
-        let step = if let Some(message) = replay.batch.pop_front() {
-            if replay.live.contains(&message.topic) { Step::GoOn } else { Step::Send(message) }
-        } else if replay.is_asked {
-            Step::Wait
-        } else if replay.cursor == Cursor::End {
-            replay.live.clear();
-            if replay.shard == replay.last {
-                Step::Done
-            } else {
-                replay.shard = ShardId(replay.shard.0.saturating_add(1));
-                replay.cursor = Cursor::From(Vec::new());
-                Step::GoOn
-            }
-        } else if replay.shard == self.settings.shard {
-            let (found, next) = self.retained.next(filter, &replay.cursor);
-            replay.cursor = next;
-            match found {
-                Some(message) => Step::Send(Arc::clone(message)),
-                None if replay.cursor == Cursor::End => Step::GoOn,
-                None => Step::Interrupted,
-            }
-        } else {
-            replay.live.clear();
-            replay.is_asked = true;
-            let walk = Walk { session: number, number: replay.number };
-            let letter =
-                Letter::Recall { walk, filter: replay.filter.clone(), cursor: replay.cursor.clone() };
-            Step::Ask(replay.shard, letter)
-        };
-        Some((step, qos, id, number))
+        Some((replay.step(reader, self.settings.shard, &self.retained), qos, id, reader))
     }
 
     pub(super) fn on_recalled(&mut self, walk: Walk, messages: Vec<Arc<Message>>, cursor: Cursor) {
-        let Some(&key) = self.by_number.get(&walk.session) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        if let Some(replay) = session.replays.front_mut().filter(|replay| replay.number == walk.number) {
-            replay.is_asked = false;
-            replay.batch = messages.into();
-            replay.cursor = cursor;
-            self.drain(key);
+        match walk.reader {
+            Reader::Session(number) => {
+                let Some(&key) = self.by_number.get(&number) else {
+                    return;
+                };
+                let replay = self.sessions.get_mut(key).and_then(|session| session.replays.front_mut());
+                if replay.is_some_and(|replay| replay.recalled(walk, messages, cursor)) {
+                    self.drain(key);
+                }
+            }
+            Reader::Observer(observer) => {
+                let replay = self.observers.get_mut(&observer).and_then(|known| known.replay.as_mut());
+                if replay.is_some_and(|replay| replay.recalled(walk, messages, cursor)) {
+                    self.recall_for(observer);
+                }
+            }
         }
     }
 
-    fn send_retained(&mut self, key: usize, message: &Arc<Message>, qos: QoS, id: u32, forms: &mut Forms) {
+    /// Whether a retained message may still be sent: it is not over, and its publisher has not lost the right to it.
+    pub(super) fn is_still_said(&mut self, message: &Message) -> bool {
         let Some(view) = message.view() else {
-            return;
+            return false;
         };
         if message.is_expired(self.now.wall) {
             self.forget_retained(view.topic.as_bytes()); // [U5-3.3.1-2]
-            return;
+            return false;
         }
-        // A publisher that lost its right does not speak through what it left behind.
-        if !self.may(&message.publisher, Access::Publish, view.topic.as_utf8()) {
+        // The broker and its program have no name, and need no right.
+        let is_client = !message.publisher.client_id.is_empty();
+        !is_client || self.may(&message.publisher, Access::Publish, view.topic.as_utf8())
+    }
+
+    fn send_retained(&mut self, key: usize, message: &Arc<Message>, qos: QoS, id: u32, forms: &mut Forms) {
+        let Some(view) = message.view().filter(|_| self.is_still_said(message)) else {
             return;
-        }
+        };
         let ids = [id];
         let terms = Terms {
             qos: qos.min(view.qos),
@@ -184,21 +164,75 @@ impl Shard {
         self.send_new(key, terms, &mut Item::of(view, Arc::clone(message)), forms);
     }
 
-    pub(super) fn on_replay_timeout(&mut self, number: SessionNumber) {
-        if let Some(&key) = self.by_number.get(&number) {
-            self.drain(key);
+    pub(super) fn on_replay_timeout(&mut self, reader: Reader) {
+        match reader {
+            Reader::Session(number) => {
+                if let Some(&key) = self.by_number.get(&number) {
+                    self.drain(key);
+                }
+            }
+            Reader::Observer(observer) => self.recall_for(observer),
         }
     }
 }
 
-impl Session {
-    /// A message goes to this session while retained ones are on their way from another shard: if they are older, they
+impl Replay {
+    /// The subscription was replaced by one that wants it so.
+    pub(super) fn go_on_as(&mut self, qos: QoS, id: u32) {
+        (self.qos, self.id) = (qos, id);
+    }
+
+    /// What comes next for a reader who has room for it.
+    pub(super) fn step(&mut self, reader: Reader, own: ShardId, retained: &Retained) -> Step {
+        if let Some(message) = self.batch.pop_front() {
+            return if self.live.contains(&message.topic) { Step::GoOn } else { Step::Send(message) };
+        }
+        if self.is_asked {
+            return Step::Wait;
+        }
+        if self.cursor == Cursor::End {
+            if self.shard == self.last {
+                return Step::Done;
+            }
+            self.shard = ShardId(self.shard.0.saturating_add(1));
+            self.cursor = Cursor::From(Vec::new());
+            return Step::GoOn;
+        }
+        if self.shard != own {
+            self.is_asked = true;
+            let walk = Walk { reader, number: self.number };
+            let letter = Letter::Recall { walk, filter: self.filter.clone(), cursor: self.cursor.clone() };
+            return Step::Ask(self.shard, letter);
+        }
+        // It was a filter when the walk began.
+        let Ok(filter) = TopicFilter::new(&self.filter) else {
+            return Step::Done;
+        };
+        let (found, next) = retained.next(filter, &self.cursor);
+        self.cursor = next;
+        match found {
+            Some(message) => Step::Send(Arc::clone(message)),
+            None if self.cursor == Cursor::End => Step::GoOn,
+            None => Step::Interrupted,
+        }
+    }
+
+    /// What was asked for is here; false if that was for an earlier walk.
+    fn recalled(&mut self, walk: Walk, messages: Vec<Arc<Message>>, cursor: Cursor) -> bool {
+        let is_this = self.number == walk.number;
+        if is_this {
+            self.is_asked = false;
+            self.batch = messages.into();
+            self.cursor = cursor;
+        }
+        is_this
+    }
+
+    /// A message goes to the same reader while retained ones are still to come from other shards: if they are older, they
     /// must not come after it.
     pub(super) fn note_live(&mut self, topic: &[u8]) {
-        if let Some(replay) = self.replays.front_mut()
-            && (replay.is_asked || !replay.batch.is_empty())
-        {
-            replay.live.insert(Bytes::copy_from_slice(topic));
+        if self.live.len() < MAX_LIVE {
+            self.live.insert(Bytes::copy_from_slice(topic));
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) replays: VecDeque<Replay>,
     pub(super) will: Option<StoredWill>,
     pub(super) away: Option<Away>,
+    /// When the takeovers so far are forgotten, by the monotonic clock.
+    pub(super) takeovers_end: u64,
     /// What publishers wait for who wrote faster than this session's client reads.
     pub(super) waits_for_room: Option<Cause>,
     /// It was waited for in vain; nobody waits again until it has read.
@@ -70,6 +72,7 @@ impl Session {
             replays: VecDeque::new(),
             will: None,
             away: None,
+            takeovers_end: 0,
             waits_for_room: None,
             is_given_up: false,
             is_stored: false,

@@ -20,6 +20,11 @@ pub struct Settings {
     pub seed: u64,
     /// Time from opening a connection to its CONNECT, and for each step of an authentication, in milliseconds.
     pub connect_timeout: u64,
+    /// How often in a row a connected client may be taken over under its Client Identifier; from then on once in each
+    /// `takeover_interval`, so that two clients of one name do not keep the broker busy.
+    pub max_takeovers: u64,
+    /// In milliseconds.
+    pub takeover_interval: u64,
     /// The largest packet from a client, in bytes with its fixed header; the shell refuses what is larger.
     pub max_packet_size: u32,
     /// The largest packet before the client is known.
@@ -82,6 +87,8 @@ impl Default for Settings {
             may_forget: false,
             seed: 0,
             connect_timeout: 10_000,
+            max_takeovers: 20,
+            takeover_interval: 1000,
             max_packet_size: 1 << 20,
             max_connect_size: 64 << 10,
             max_topic_levels: 128,

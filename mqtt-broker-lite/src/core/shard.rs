@@ -4,6 +4,7 @@ use super::connection::{Connection, Outbox};
 use super::form::Forms;
 use super::handshake::Opened;
 use super::held::Then;
+use super::inside::Observer;
 use super::journal::Journal;
 use super::link::{Letter, Route, Routed};
 use super::retained::Retained;
@@ -43,7 +44,7 @@ pub struct Shard {
     /// Groups whose queues were restored; only used while restoring.
     pub(super) groups_by_number: BTreeMap<SessionNumber, usize>,
     /// Who listens inside the process, and to what.
-    pub(super) observers: BTreeMap<ObserverId, Box<str>>,
+    pub(super) observers: BTreeMap<ObserverId, Observer>,
     pub(super) counts: Counts,
     /// What the others counted last.
     pub(super) counts_elsewhere: BTreeMap<ShardId, Counts>,
@@ -166,6 +167,7 @@ impl Shard {
             Input::Closed(id) => self.on_closed(id),
             Input::Publish(message) => self.on_inside_publish(&message),
             Input::Observe(observer, filter) => self.on_observe(observer, filter),
+            Input::Took(observer, count) => self.on_took(observer, count),
             Input::Unobserve(observer) => self.on_unobserve(observer),
             Input::Link(from, envelope) => self.on_link(from, envelope),
             Input::Synced(cause) => self.on_synced(cause),
@@ -304,7 +306,7 @@ impl Shard {
                 Timer::KeepAlive(id) => self.on_keep_alive_timeout(id),
                 Timer::Will(number) => self.on_will_timeout(number),
                 Timer::Session(number) => self.on_session_timeout(number),
-                Timer::Replay(number) => self.on_replay_timeout(number),
+                Timer::Replay(reader) => self.on_replay_timeout(reader),
                 Timer::Sys => self.on_sys_timeout(),
                 Timer::Room(number) => self.on_room_timeout(number),
             }
@@ -349,7 +351,7 @@ impl Shard {
     }
 
     /// Sends what waited for its cause.
-    fn release_held(&mut self, key: usize) {
+    pub(super) fn release_held(&mut self, key: usize) {
         loop {
             let session = self.sessions.get_mut(key);
             let Some(connection) = session.and_then(|session| session.connection.as_deref_mut()) else {
@@ -387,6 +389,7 @@ impl Shard {
             if let Some(cause) = cause {
                 self.journal.watch(cause, session.number);
             }
+            self.bound_withheld(key);
         } else {
             let version = connection.version;
             // An answer that its version does not have is not given.
@@ -400,7 +403,7 @@ impl Shard {
             return;
         };
         match then {
-            Then::Nothing => {}
+            Then::Nothing | Then::Room => {}
             Then::Subscribed => {
                 connection.subacks = connection.subacks.saturating_sub(1);
                 self.drain(key);

@@ -106,12 +106,20 @@ impl Shard {
             RetainHandling::SendIfNew => is_new, // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,
         };
-        session.replays.retain(|replay| replay.filter != name);
+        if sends_retained {
+            session.replays.retain(|replay| replay.filter != name);
+        } else if let Some(replay) = session.replays.iter_mut().find(|replay| replay.filter == name) {
+            // What the earlier SUBSCRIBE asked for is still to come, now by this one's terms.
+            replay.go_on_as(record.options.qos, record.id);
+        }
         if session.is_kept() {
             self.journal.record(Change::Subscription(session.number, name.clone(), record));
         }
         if sends_retained {
-            self.begin_replay(key, filter, record.options.qos, record.id);
+            let replay = self.walk(filter, record.options.qos, record.id);
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.replays.push_back(replay);
+            }
         }
         self.enter(key, filter, grant(record));
     }

@@ -1,6 +1,7 @@
 //! One ordered set of deadlines. A deadline is a hint to look: whoever looks decides whether it is time, so moving a
 //! deadline later costs nothing until it fires.
 
+use super::link::Reader;
 use super::{ConnId, SessionNumber};
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ pub(super) enum Timer {
     /// The end of the patience with a slow reader.
     Room(SessionNumber),
     /// The next step of a walk over retained messages.
-    Replay(SessionNumber),
+    Replay(Reader),
 }
 
 #[derive(Debug, Default)]

@@ -4,12 +4,16 @@ use super::Broker;
 use super::worker::{Letter, Mailbox};
 use crate::core::{Message, ObserverId};
 use mqtt_packet::{QoS, StringError, TopicFilter, TopicName};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 /// How many messages wait for a subscription inside the process before new ones are dropped.
 const WAITING: usize = 4096;
+
+/// After how many messages taken the shard is told.
+const TOLD_AT: usize = 256;
 
 impl Broker {
     /// Publishes a message without a connection.
@@ -26,7 +30,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Subscribes without a connection: to what is published from now on. Retained messages are not sent.
+    /// Subscribes without a connection: to what is retained, and to what is published from now on.
     ///
     /// # Errors
     /// The topic filter is not one.
@@ -40,17 +44,20 @@ impl Broker {
         if let Some(mailbox) = &mailbox {
             mailbox.send(Letter::Observe(id, filter.to_owned(), sender));
         }
-        Ok(Subscription { id, receiver, mailbox })
+        Ok(Subscription { id, receiver, mailbox, taken: Cell::new(0) })
     }
 }
 
 /// A subscription inside the process. Dropping it ends it.
 ///
-/// Up to 4,096 messages wait to be taken; what comes then is dropped, with a warning in the log.
+/// Retained messages come first, as fast as they are taken, however many there are. Up to 4,096 messages wait to be
+/// taken; what is published then is dropped, with a warning in the log.
 pub struct Subscription {
     id: ObserverId,
     receiver: Receiver<Arc<Message>>,
     mailbox: Option<Mailbox>,
+    /// How many were taken and the shard does not know it.
+    taken: Cell<usize>,
 }
 
 impl Subscription {
@@ -59,7 +66,19 @@ impl Subscription {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Disconnected`] where the broker has stopped.
     pub fn next_within(&self, time: Duration) -> Result<Arc<Message>, RecvTimeoutError> {
-        self.receiver.recv_timeout(time)
+        let message = self.receiver.recv_timeout(time)?;
+        self.took();
+        Ok(message)
+    }
+
+    fn took(&self) {
+        let taken = self.taken.get().saturating_add(1);
+        self.taken.set(if taken < TOLD_AT { taken } else { 0 });
+        if taken == TOLD_AT
+            && let Some(mailbox) = &self.mailbox
+        {
+            mailbox.send(Letter::Took(self.id, taken));
+        }
     }
 }
 
@@ -68,7 +87,9 @@ impl Iterator for Subscription {
     type Item = Arc<Message>;
 
     fn next(&mut self) -> Option<Arc<Message>> {
-        self.receiver.recv().ok()
+        let message = self.receiver.recv().ok()?;
+        self.took();
+        Some(message)
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) enum Letter {
     Full(bool),
     Publish(Arc<Message>),
     Observe(ObserverId, String, SyncSender<Arc<Message>>),
+    Took(ObserverId, usize),
     Unobserve(ObserverId),
     /// A connection whose session is at home here, and what it sent so far.
     Adopt(Carrier, Origin, Vec<u8>),

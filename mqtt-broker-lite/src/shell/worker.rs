@@ -261,6 +261,7 @@ impl Worker {
                 self.observers.insert(id, sender);
                 self.shard.handle(now, Input::Observe(id, &filter));
             }
+            Letter::Took(id, count) => self.shard.handle(now, Input::Took(id, count)),
             Letter::Unobserve(id) => {
                 self.observers.remove(&id);
                 self.shard.handle(now, Input::Unobserve(id));
@@ -455,6 +456,7 @@ impl Worker {
                 let observer = self.observers.get(&id);
                 if observer.is_some_and(|observer| observer.try_send(message).is_err()) {
                     tracing::warn!("a subscription inside the process is too slow");
+                    self.shard.handle(now, Input::Took(id, 1));
                 }
             }
             Output::Link(to, envelope) => {

@@ -128,3 +128,66 @@ fn a_slow_reader_costs_a_bounded_amount_and_qos_0_is_dropped_first() {
     assert_eq!(ones, 50, "QoS 0 makes room");
     assert!(lines.len() < 250, "{} messages of at least 200 bytes", lines.len());
 }
+
+/// A broker that owes a client few answers.
+fn strict() -> Settings {
+    Settings { receive_maximum: 10, window: 1000, slow_queue_bytes: 10_000, ..Settings::default() }
+}
+
+/// 3.x knows no Receive Maximum: whoever goes on sending is not read until it was answered.
+#[test]
+fn a_3_x_client_is_owed_a_bounded_number_of_acknowledgements() {
+    let mut world = World::with(strict());
+    let publisher = world.client(V3_1_1, "p");
+    let (_, first) = stalled(&mut world, publisher);
+    let mut next = first;
+    while !world.is_paused(publisher) {
+        next += 1;
+        assert!(next < first + 100, "it is read without end");
+        world.publish(publisher, "t", 1, next, "x");
+    }
+    world.expect(publisher, &[]);
+    world.pass(1000);
+    assert!(!world.is_paused(publisher));
+    assert_eq!(world.received(publisher).len(), usize::from(next - first) + 1);
+}
+
+/// Two that write to each other would not be read for ever: who owes an acknowledgement is read, and its own are given.
+#[test]
+fn a_3_x_client_that_owes_an_acknowledgement_is_read_and_answered() {
+    let mut world = World::with(strict());
+    let publisher = world.client(V3_1_1, "p");
+    world.subscribe(publisher, "own", 1);
+    world.publish(publisher, "own", 1, 1, "x");
+    world.received(publisher);
+    let (_, first) = stalled(&mut world, publisher);
+    for id in 1..=100 {
+        world.publish(publisher, "t", 1, first + id, "x");
+    }
+    assert!(!world.is_paused(publisher));
+    assert!(world.received(publisher).len() > 50, "it waits for more than is owed at once");
+}
+
+/// Repeats are no new messages, so no Receive Maximum stops them; SUBSCRIBE has none.
+#[test]
+fn whoever_asks_faster_than_the_disk_can_answer_is_not_read_for_a_while() {
+    let mut world = World::with(Settings { durable: true, ..strict() });
+    let (repeating, _) = world.resume(V5, "r");
+    let (asking, _) = world.resume(V3_1_1, "a");
+    world.disk_is_slow = true;
+    for _ in 0..100 {
+        if !world.is_paused(repeating) {
+            let delivery = Delivery::ExactlyOnce { id: PacketId::new(1).unwrap(), dup: true };
+            world.send(repeating, Packet::Publish(Publish { delivery, ..message("t", 2, 1, "x") }));
+        }
+        if !world.is_paused(asking) {
+            world.subscribe_with(asking, "t", SubscribeOptions::default(), 0);
+        }
+    }
+    assert!(world.is_paused(repeating) && world.is_paused(asking));
+    world.disk_is_slow = false;
+    world.sync();
+    assert!(!world.is_paused(repeating) && !world.is_paused(asking));
+    assert!(world.received(repeating).iter().all(|line| line.starts_with("PUBREC id 1")));
+    assert!(world.received(asking).len() > 20);
+}

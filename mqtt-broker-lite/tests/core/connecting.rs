@@ -370,3 +370,34 @@ fn no_packet_is_larger_than_the_client_takes() {
     world.hex(client, "10 0E 00 04 4D515454 05 02 0000 00 0001 61");
     world.expect_closed(client, &["DISCONNECT 0x82 Protocol Error"]);
 }
+
+/// Two clients of one name take over from each other without end: from some point on the one that is there stays.
+#[test]
+fn takeovers_of_one_client_are_limited() {
+    for (version, code) in [(V3_1, 3), (V3_1_1, 3), (V5, 0x9F)] {
+        let settings = Settings { max_takeovers: 5, takeover_interval: 1000, ..Settings::default() };
+        let mut world = World::with(settings);
+        let mut twin = world.client(version, "twin");
+        for _ in 0..5 {
+            let next = world.client(version, "twin");
+            assert!(!world.is_open(twin));
+            twin = next;
+        }
+        let refused = world.connect_with(clean(version, "twin"));
+        assert_eq!(world.bytes(refused)[3], code);
+        assert!(!world.is_open(refused) && world.is_open(twin));
+        // Others come, and this one again after a while.
+        world.client(version, "other");
+        world.pass(1000);
+        let next = world.client(version, "twin");
+        assert!(!world.is_open(twin));
+        let refused = world.connect_with(clean(version, "twin"));
+        assert!(!world.is_open(refused));
+        // Coming back is no takeover.
+        world.disconnect(next);
+        for _ in 0..20 {
+            let client = world.client(version, "twin");
+            world.disconnect(client);
+        }
+    }
+}

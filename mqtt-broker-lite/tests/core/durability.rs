@@ -67,6 +67,23 @@ fn a_repeat_waits_for_what_the_first_copy_wrote() {
     assert_eq!(world.received(publisher)[1..], ["PUBREC id 1"]);
 }
 
+#[test]
+fn a_repeated_pubrel_waits_for_what_the_first_wrote() {
+    let (mut world, publisher, _) = slow_disk(2);
+    world.publish(publisher, "t", 2, 1, "x");
+    world.sync();
+    world.expect(publisher, &["PUBREC id 1"]);
+    world.ack(publisher, PubRel, 1);
+    world.ack(publisher, PubRel, 1);
+    world.expect(publisher, &[]);
+    world.cut(publisher);
+    let publisher = world.connect_with(kept(V5, "p"));
+    world.ack(publisher, PubRel, 1);
+    world.expect(publisher, &[]);
+    world.sync();
+    assert_eq!(world.received(publisher)[1..], ["PUBCOMP id 1 0x92 Packet Identifier not found"]);
+}
+
 // [MQTT-3.2.0-1 @5.0]
 #[test]
 fn connack_and_suback_wait_and_nothing_overtakes_connack() {

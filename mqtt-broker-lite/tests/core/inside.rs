@@ -56,3 +56,32 @@ fn the_broker_tells_about_itself() {
     world.subscribe(client, "$SYS/broker/retained messages/count", 0);
     assert!(world.first(client).starts_with("PUBLISH \"$SYS/broker/retained messages/count\""));
 }
+
+/// Retained messages of all shards come first, and no faster than they are taken.
+#[test]
+fn who_listens_inside_hears_what_is_retained() {
+    let mut world = World::new();
+    let client = world.client(V5, "a");
+    for number in 0..3000 {
+        world.retain(client, &format!("t/{number}"), "kept");
+    }
+    world.retain(client, "other", "not asked for");
+    world.tell(0, Input::Observe(ObserverId(1), "t/#"));
+    assert_eq!(world.observed.len(), 1024, "the rest waits until these are taken");
+    world.retain(client, "t/2999", "newer");
+    world.retain(client, "t/0", "");
+    world.tell(0, Input::Took(ObserverId(1), 1026));
+    world.tell(0, Input::Took(ObserverId(1), 1024));
+    let mut kept = std::collections::BTreeMap::new();
+    for (_, message) in world.observed.drain(..) {
+        assert!(message.retain);
+        kept.insert(message.topic.to_vec(), message.payload.to_vec());
+    }
+    assert_eq!(kept.len(), 3000);
+    assert_eq!(kept[&b"t/2999"[..]], b"newer", "an old one came after the new one");
+    // A topic without a wildcard, wherever it is at home; and one that says nothing any more.
+    for (observer, filter, count) in [(2, "t/1", 1), (3, "t/0", 0), (4, "other", 1)] {
+        world.tell(0, Input::Observe(ObserverId(observer), filter));
+        assert_eq!(world.observed.drain(..).count(), count, "{filter}");
+    }
+}

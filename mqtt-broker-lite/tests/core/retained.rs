@@ -148,3 +148,28 @@ fn many_retained_messages_are_walked_and_never_heaped_up() {
     world.pass(1000);
     world.expect(client, &["SUBACK id 99 [0x02 Granted QoS 2]"]);
 }
+
+/// The walk that a SUBSCRIBE began goes on when another replaces the subscription and asks for no walk of its own.
+#[test]
+fn nothing_retained_is_lost_when_a_subscription_is_replaced() {
+    for handling in [SendIfNew, DoNotSend, SendAtSubscribe] {
+        let mut world = World::with(Settings { window: 500, ..Settings::default() });
+        let publisher = world.client(V5, "p");
+        for number in 0..200 {
+            world.retain(publisher, &format!("t/{number}"), "kept");
+        }
+        let client = world.client(V5, "c");
+        world.stall(client);
+        world.subscribe_with(client, "t/#", options(SendAtSubscribe), 1);
+        world.subscribe_with(client, "t/#", options(handling), 2);
+        world.unstall(client);
+        let lines = world.received(client);
+        let topics: std::collections::BTreeSet<_> = lines
+            .iter()
+            .filter(|line| line.starts_with("PUBLISH"))
+            .map(|line| line.split('"').nth(1))
+            .collect();
+        assert_eq!(topics.len(), 200, "{handling:?}");
+        assert!(lines.last().unwrap().contains("SubscriptionIdentifier(2)"), "{:?}", lines.last());
+    }
+}
