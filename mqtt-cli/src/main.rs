@@ -13,6 +13,7 @@ mod failure;
 mod manual;
 mod options;
 mod output;
+mod probe;
 mod publish;
 mod request;
 mod secret;
@@ -113,6 +114,7 @@ fn run_command(arguments: &[OsString]) -> ExitCode {
             manual::write_pages(directory).map_err(Failure::from)
         }
         Some(("bench", matches)) => bench::run(matches),
+        Some(("probe", matches)) => probe::run(matches),
         _ => Err(Failure::usage("no such command")),
     };
     end(result, false, "")

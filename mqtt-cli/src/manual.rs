@@ -83,6 +83,7 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands(tools)
         .subcommand(crate::bench::command())
+        .subcommand(crate::probe::command())
         .subcommands(generated)
 }
 

@@ -1,6 +1,5 @@
 //! The command line of `mqtt bench`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -10,7 +9,7 @@ use super::record::SECOND;
 use super::report::Outputs;
 use super::{Plan, Scenario, Target};
 use crate::failure::{Failure, Outcome};
-use crate::options::{self, Parsed, Tool};
+use crate::options::server;
 
 const SCENARIOS: [(&str, Scenario); 5] = [
     ("conn", Scenario::Conn),
@@ -39,10 +38,6 @@ const VALUES: [(&str, &str, &str, &str); 15] = [
     ("protocol-version", "VERSION", "5", "311 or 5"),
 ];
 
-/// What connections need, as for `pub`.
-const CONNECTION: [&str; 9] =
-    ["username", "pw", "pw-env", "pw-file", "cafile", "cert", "key", "ws-header", "proxy"];
-
 pub(crate) fn command() -> Command {
     let scenario = Arg::new("scenario").value_name("SCENARIO").required(true);
     let names = clap::builder::PossibleValuesParser::new(SCENARIOS.map(|(name, _)| name));
@@ -55,11 +50,7 @@ pub(crate) fn command() -> Command {
         let argument = Arg::new(name).long(name).value_name(value).help(help);
         command = command.arg(if default.is_empty() { argument } else { argument.default_value(default) });
     }
-    for name in CONNECTION {
-        let help = "As for pub";
-        command =
-            command.arg(Arg::new(name).long(name).value_name("VALUE").help(help).help_heading("Connection"));
-    }
+    command = command.args(server::arguments());
     for (name, help) in [
         ("json", "Write the result as JSON; - is standard output"),
         ("csv", "Write a line for each second"),
@@ -67,9 +58,7 @@ pub(crate) fn command() -> Command {
     ] {
         command = command.arg(Arg::new(name).long(name).value_name("FILE").help(help).help_heading("Output"));
     }
-    command
-        .arg(Arg::new("insecure").long("insecure").action(ArgAction::SetTrue).help("As for pub"))
-        .arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("No table of the seconds"))
+    command.arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("No table of the seconds"))
 }
 
 fn value<T: std::str::FromStr>(matches: &ArgMatches, name: &str) -> Outcome<Option<T>> {
@@ -121,18 +110,8 @@ pub(super) fn read(matches: &ArgMatches) -> Outcome<(Plan, Vec<String>, Outputs)
 
 /// A server, reached as `pub` would reach it.
 pub(super) fn target(matches: &ArgMatches, url: &str) -> Outcome<Target> {
-    let mut words: Vec<OsString> = ["--broker", url, "-t", "bench", "-n"].map(OsString::from).to_vec();
-    for name in CONNECTION.iter().chain(&["protocol-version"]) {
-        if let Some(value) = matches.get_one::<String>(name) {
-            words.extend([format!("--{name}").into(), value.into()]);
-        }
-    }
-    if matches.get_flag("insecure") {
-        words.push("--insecure".into());
-    }
-    let Parsed::Run(settings) = options::parse(Tool::Pub, &words)? else {
-        return Err(Failure::usage("no connection."));
-    };
+    let version = matches.get_one::<String>("protocol-version").map(String::as_str);
+    let settings = server::settings(matches, url, version)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(Target {
         name: url.to_owned(),

@@ -1,9 +1,12 @@
 //! From settings to a client: the carrier, the session, the identifier.
 
 mod bound;
+mod scram;
 mod srv;
 mod tls;
 mod trace;
+
+pub(crate) use scram::Hash;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +73,11 @@ pub(crate) async fn options(settings: &Settings) -> Outcome<Options> {
         .reconnect(Reconnect::new(settings));
     options = session(options, settings);
     if let Some(name) = &settings.user_name {
-        options = options.credentials(name.clone(), settings.password.clone().unwrap_or_default());
+        let (user_name, password) = (name.clone(), settings.password.clone().unwrap_or_default());
+        options = match settings.scram {
+            Some(hash) => options.authenticator(scram::Scram { hash, user_name, password }),
+            None => options.credentials(user_name, password),
+        };
     }
     if let Some(will) = will(settings) {
         options = options.will(will);

@@ -4,6 +4,7 @@ use mqtt_client_async::{QoS, Version};
 
 use super::settings::Carrier;
 use super::{ALL, Row, bytes, number, seconds, text, topic_name, url};
+use crate::connect::Hash;
 use crate::failure::{Failure, Outcome};
 use crate::secret;
 
@@ -113,6 +114,19 @@ pub(super) const ROWS: &[Row] = &[
         s.password = Some(secret::from_prompt()?);
         Ok(())
     }),
+    Row::ours(
+        ALL,
+        "authentication-method",
+        &["METHOD"],
+        "Prove user and password by SCRAM-SHA-256, SCRAM-SHA-512 or SCRAM-SHA-1 (5.0)",
+        |s, v| {
+            let method = text(v)?;
+            let fault = || Failure::usage(format!("Unknown authentication method '{method}'."));
+            s.scram = Some(Hash::of_method(&method).ok_or_else(fault)?);
+            s.asked_version = Some(Version::V5);
+            Ok(())
+        },
+    ),
     Row::new(ALL, Some('i'), Some("id"), &["ID"], "Client identifier", |s, v| {
         s.id = Some(text(v)?);
         one_id(s.id_prefix.is_some())

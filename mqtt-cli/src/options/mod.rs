@@ -8,6 +8,7 @@ mod message;
 mod output;
 mod parse;
 mod properties;
+pub(crate) mod server;
 mod settings;
 mod tls;
 mod url;

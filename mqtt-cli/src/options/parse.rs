@@ -142,7 +142,7 @@ fn values(row: &Row, parser: &mut lexopt::Parser) -> Outcome<Vec<OsString>> {
 
 /// What must go together, and what must not.
 fn check(settings: &mut Settings) -> Outcome {
-    let faults: [(bool, &str); 7] = [
+    let faults: [(bool, &str); 8] = [
         (
             settings.will.payload.is_some() && settings.will.topic.is_none(),
             "Will payload given, but no will topic given.",
@@ -162,6 +162,10 @@ fn check(settings: &mut Settings) -> Outcome {
         (
             settings.tls.psk.is_some() && settings.tls.psk_identity.is_none(),
             "--psk-identity required if --psk used.",
+        ),
+        (
+            settings.scram.is_some() && (settings.user_name.is_none() || settings.password.is_none()),
+            "--authentication-method needs a user name and a password.",
         ),
         (
             settings.no_retained && settings.retained_only,

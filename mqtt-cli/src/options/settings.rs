@@ -7,6 +7,7 @@ use mqtt_client_async::{PropertyList, QoS, RetainHandling, Version};
 
 use super::Tool;
 use crate::codec::Codec;
+use crate::connect::Hash;
 use crate::output::Format;
 
 /// Where messages to publish come from.
@@ -119,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) proxy: Option<String>,
     pub(crate) user_name: Option<String>,
     pub(crate) password: Option<Vec<u8>>,
+    /// How user and password are shown, where not plainly.
+    pub(crate) scram: Option<Hash>,
     pub(crate) id: Option<String>,
     pub(crate) id_prefix: Option<String>,
     pub(crate) keep_alive: u16,
