@@ -146,6 +146,9 @@ pub enum DecodeError {
     /// Will QoS without a will.
     #[error("will QoS without a will")]
     WillQosWithoutWill,
+    /// A wildcard in the will's topic name.
+    #[error("the will topic contains a wildcard")]
+    WillTopicWildcard,
     /// Will Retain without a will.
     #[error("will retain without a will")]
     WillRetainWithoutWill,
@@ -230,7 +233,8 @@ const fn either(v5: bool, id_3: &'static str, id_5: &'static str) -> &'static st
 
 impl DecodeError {
     /// The normative statement that the bytes break: `MQTT-x.y.z-n`, or `U311-..`/`U5-..` for the rules that the
-    /// standard states without a number (see `spec/` in the repository).
+    /// standard states without a number (see `spec/` in the repository), or the section where it leaves the choice to
+    /// the receiver.
     pub const fn rule(self, version: Version) -> &'static str {
         let v5 = matches!(version, Version::V5);
         match self {
@@ -253,6 +257,8 @@ impl DecodeError {
             Self::ConnectFlagReserved => "MQTT-3.1.2-3",
             Self::WillQosReserved => either(v5, "MQTT-3.1.2-14", "MQTT-3.1.2-12"),
             Self::WillQosWithoutWill => either(v5, "MQTT-3.1.2-13", "MQTT-3.1.2-11"),
+            // What is said of PUBLISH [MQTT-3.3.2-2] is not said of CONNECT: here it is the rule about every topic name.
+            Self::WillTopicWildcard => either(v5, "MQTT-4.7.1-1", "MQTT-4.7.0-1"),
             Self::WillRetainWithoutWill => either(v5, "MQTT-3.1.2-15", "MQTT-3.1.2-13"),
             Self::PasswordWithoutUserName => "MQTT-3.1.2-22",
             Self::ClientIdMissing => "MQTT-3.1.3-3",
@@ -292,6 +298,7 @@ impl DecodeError {
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
             Self::ProtocolName | Self::ProtocolLevel => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
             Self::ClientIdEmpty => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+            Self::WillTopicWildcard => ReasonCode::TOPIC_NAME_INVALID,
             Self::PropertyValue(PropertyId::TopicAlias) => ReasonCode::TOPIC_ALIAS_INVALID,
             Self::UnexpectedPacket
             | Self::PacketIdZero

@@ -334,12 +334,17 @@ fn decode_will<'a>(
     }
     *will = Some(Will {
         properties,
-        topic: reader.topic_name()?,
+        topic: reader.topic_name().map_err(will_topic)?,
         payload: reader.binary()?,
         qos: QoS::from_bits(flags >> WILL_QOS_SHIFT & 3).ok_or(DecodeError::WillQosReserved)?,
         retain: flags & WILL_RETAIN != 0,
     });
     Ok(())
+}
+
+/// Names the rule that a wildcard breaks here: not that of PUBLISH.
+fn will_topic(error: DecodeError) -> DecodeError {
+    if error == DecodeError::String(StringError::Wildcard) { DecodeError::WillTopicWildcard } else { error }
 }
 
 /// Names the field that is cut off.

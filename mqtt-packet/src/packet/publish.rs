@@ -226,8 +226,9 @@ impl<'a> Publish<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`EncodeError`] as for [`encode`](Self::encode); [`EncodeError::Rule`] also where `own` repeats a
-    /// [`EncodeError::NoRoom`] where the message's properties stand in two blocks already, so that `own` has no place.
+    /// [`EncodeError`] as for [`encode`](Self::encode); [`EncodeError::Rule`] also where `own` repeats a property of the
+    /// message that may stand once, and [`EncodeError::NoRoom`] where the message's properties stand in two blocks
+    /// already, so that `own` has no place.
     pub fn pieces<'s>(
         &self,
         delivery: Delivery,

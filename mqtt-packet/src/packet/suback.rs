@@ -9,6 +9,11 @@ use crate::{
 use core::fmt;
 
 /// The failure code of 3.1.1, the only one there.
+///
+/// In 3.1 a server cannot refuse a subscription, and the byte is two bits of QoS below six that are reserved. 0x80 is
+/// right for both kinds of clients that speak 3.1: who looks at the two bits reads QoS 0, the least promise, and who
+/// knows 3.1.1 reads the refusal. That is also how it is read here, whatever the version, because a granted
+/// subscription on which nothing comes is worse than a refused one.
 const FAILURE_3: u8 = 0x80;
 
 /// The answer to SUBSCRIBE.

@@ -97,8 +97,8 @@ fn topic_name_has_no_wildcard() {
         assert_eq!(TopicName::new(topic), Err(StringError::Wildcard));
     }
     let will = wire("10 .. 0004'MQTT' 04 06 003C \"c\" \"a/+\" \"m\"");
-    let (error, code) = (DecodeError::String(StringError::Wildcard), ReasonCode::TOPIC_NAME_INVALID);
-    refused(&will, Version::V3_1_1, error, "MQTT-3.3.2-2", code);
+    let code = ReasonCode::TOPIC_NAME_INVALID;
+    refused(&will, Version::V3_1_1, DecodeError::WillTopicWildcard, "MQTT-4.7.1-1", code);
 }
 
 #[test]

@@ -127,9 +127,10 @@ fn suback_codes_are_0_1_2_and_0x80() {
 #[test]
 fn every_refusal_is_written_as_0x80() {
     // [MQTT-3.9.3-2 @3.1.1]: whatever reason the server has
-    for code in 0..=255_u8 {
+    let each = |version| (0..=255_u8).map(move |code| (version, code));
+    for (version, code) in V3.into_iter().flat_map(each) {
         let codes = [1, code];
-        let written = encode(&Packet::SubAck(SubAck::new(ID, &codes)), Version::V3_1_1);
+        let written = encode(&Packet::SubAck(SubAck::new(ID, &codes)), version);
         match code {
             0..=2 => assert_eq!(written.unwrap(), [0x90, 4, 0, 1, 1, code]),
             0x80.. => assert_eq!(written.unwrap(), [0x90, 4, 0, 1, 1, 0x80]),
@@ -139,6 +140,15 @@ fn every_refusal_is_written_as_0x80() {
             }
         }
     }
+}
+
+/// 3.1 has no refusal: of its two bits of QoS, 0x80 has neither, and a client that knows 3.1.1 reads a refusal.
+#[test]
+fn refusal_in_3_1_is_the_least_qos_for_who_reads_two_bits() {
+    let bytes = wire("90 .. 0001 01 80");
+    let Packet::SubAck(suback) = stands(&bytes, Version::V3_1) else { panic!("not a SUBACK") };
+    assert_eq!(suback.reason_codes.iter().map(|code| code.is_error()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(bytes[5] & 0b11, QoS::AtMostOnce as u8);
 }
 
 #[test]

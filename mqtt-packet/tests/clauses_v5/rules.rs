@@ -57,6 +57,7 @@ fn errors_of_both() -> Vec<DecodeError> {
         WillQosReserved,
         WillQosWithoutWill,
         WillRetainWithoutWill,
+        WillTopicWildcard,
         ClientIdMissing,
         WillMissing,
         UserNameMissing,

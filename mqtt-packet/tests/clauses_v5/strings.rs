@@ -152,7 +152,7 @@ fn wildcards_are_for_filters_only() {
         refused(&format!("30 .. \"{text}\" {{}}"), error, "MQTT-3.3.2-2", code);
         refused(&format!("30 .. \"{text}\" {{23 0001}}"), error, "MQTT-3.3.2-2", code);
         let will = format!("10 .. 0004'MQTT' 05 06 003C {{}} \"c\" {{}} \"{text}\" \"m\"");
-        refused(&will, error, "MQTT-3.3.2-2", code);
+        refused(&will, DecodeError::WillTopicWildcard, "MQTT-4.7.0-1", code);
         assert_eq!(TopicName::new(text), Err(StringError::Wildcard));
     }
     for text in ["#", "+", "a/+/b", "a/#"] {
