@@ -137,11 +137,19 @@ impl FixedHeader {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Frame<'a> {
+    head: Head,
+    body: &'a [u8],
+}
+
+/// What a frame knows beside its body. Small enough to be passed in a register: a function that is rarely called takes
+/// head and body, because for a whole frame there would be memory to fill, called or not.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Head {
     first: u8,
     header_len: u8,
     overlong: bool,
     strict: bool,
-    body: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
@@ -164,7 +172,8 @@ impl<'a> Frame<'a> {
             }
         };
         Ok(behind.split_at_checked(remaining_length as usize).map(|(body, rest)| {
-            (Self { body, first, header_len: len.wrapping_add(1), overlong, strict: false }, rest)
+            let head = Head { first, header_len: len.wrapping_add(1), overlong, strict: false };
+            (Self { head, body }, rest)
         }))
     }
 
@@ -172,20 +181,33 @@ impl<'a> Frame<'a> {
     #[inline]
     pub(crate) const fn new(header: FixedHeader, body: &'a [u8], strict: bool) -> Self {
         let FixedHeader { packet_type, flags, header_len, overlong, .. } = header;
-        Self { first: (packet_type as u8) << 4 | flags, header_len, overlong, strict, body }
+        let head = Head { first: (packet_type as u8) << 4 | flags, header_len, overlong, strict };
+        Self { head, body }
+    }
+
+    /// The frame of its parts.
+    #[inline(always)]
+    pub(crate) const fn of(head: Head, body: &'a [u8]) -> Self {
+        Self { head, body }
+    }
+
+    /// The first of the two parts.
+    #[inline(always)]
+    pub(crate) const fn head(&self) -> Head {
+        self.head
     }
 
     /// The same frame, decoded strictly: strings with control characters or Unicode non-characters, which the
     /// standard leaves to the receiver, are refused (3.1.1 section 1.5.3, 5.0 section 1.5.4).
     #[must_use]
     pub const fn strict(self) -> Self {
-        Self { strict: true, ..self }
+        Self { head: Head { strict: true, ..self.head }, ..self }
     }
 
     /// Which packet.
     #[inline]
     pub const fn packet_type(&self) -> PacketType {
-        match PacketType::from_number(self.first >> 4) {
+        match PacketType::from_number(self.head.first >> 4) {
             Some(packet_type) => packet_type,
             // Never: a frame is made of a header that has a type.
             None => PacketType::Auth,
@@ -199,15 +221,15 @@ impl<'a> Frame<'a> {
             packet_type: self.packet_type(),
             flags: self.flags(),
             remaining_length: self.body.len() as u32,
-            header_len: self.header_len,
-            overlong: self.overlong,
+            header_len: self.head.header_len,
+            overlong: self.head.overlong,
         }
     }
 
     /// The lower four bits of the first byte.
     #[inline]
     pub const fn flags(&self) -> u8 {
-        self.first & 0x0F
+        self.head.first & 0x0F
     }
 
     /// Everything behind the fixed header.
@@ -220,32 +242,26 @@ impl<'a> Frame<'a> {
     #[inline]
     #[allow(clippy::len_without_is_empty)] // No packet is empty.
     pub const fn len(&self) -> usize {
-        self.body.len().wrapping_add(self.header_len as usize)
+        self.body.len().wrapping_add(self.head.header_len as usize)
     }
 
     /// The first byte, packet type and flags.
     #[inline(always)]
     pub(crate) const fn first_byte(&self) -> u8 {
-        self.first
+        self.head.first
     }
 
     /// Checks type and flags, and opens the body.
     #[inline(always)]
     pub(crate) fn open(&self, expected: PacketType, version: Version) -> Result<Reader<'a>, DecodeError> {
-        check_first(self.first, expected, version)?;
-        self.open_body(version)
-    }
-
-    /// Opens the body of a packet whose first byte was checked.
-    #[inline(always)]
-    pub(crate) fn open_body(&self, version: Version) -> Result<Reader<'a>, DecodeError> {
-        check_version(version, self.overlong)?;
-        Ok(Reader::new(self.body, self.strict))
+        check_first(self.head.first, expected, version)?;
+        check_version(version, self.head.overlong)?;
+        Ok(Reader::new(self.body, self.head.strict))
     }
 
     #[inline]
     pub(crate) const fn is_strict(&self) -> bool {
-        self.strict
+        self.head.strict
     }
 }
 

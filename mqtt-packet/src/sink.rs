@@ -183,9 +183,14 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
         for (to, from) in to.iter_mut().zip(from) {
             *to = *from;
         }
-    } else if from.len() > 32
-        || !(copy_ends::<16>(to, from) || copy_ends::<8>(to, from) || copy_ends::<4>(to, from))
-    {
+        return;
+    }
+    let is_copied = if from.len() > 32 {
+        from.len() <= 64 && copy_ends::<32>(to, from)
+    } else {
+        copy_ends::<16>(to, from) || copy_ends::<8>(to, from) || copy_ends::<4>(to, from)
+    };
+    if !is_copied {
         to.copy_from_slice(from);
     }
 }

@@ -2,7 +2,7 @@
 //! (3.1.1 and 5.0 sections 3.4 to 3.7).
 
 use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
-use crate::reader::Reader;
+use crate::header::Head;
 use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
@@ -72,14 +72,23 @@ impl<'a> Ack<'a> {
     /// Whatever rule the packet breaks.
     #[inline]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let kind = match frame.first_byte() {
-            0x40 => AckKind::PubAck,
-            0x50 => AckKind::PubRec,
-            0x62 => AckKind::PubRel,
-            0x70 => AckKind::PubComp,
-            _ => rare_kind(frame, version)?,
+        match Self::usual(&frame, version) {
+            Some((kind, id)) => Ok(Self::new(kind, id)),
+            None => Self::decode_any(frame.head(), frame.body(), version),
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn decode_any(head: Head, body: &'a [u8], version: Version) -> Result<Self, DecodeError> {
+        let frame = Frame::of(head, body);
+        let kind = match frame.packet_type() {
+            PacketType::PubAck => AckKind::PubAck,
+            PacketType::PubRec => AckKind::PubRec,
+            PacketType::PubRel => AckKind::PubRel,
+            PacketType::PubComp => AckKind::PubComp,
+            _ => return Err(DecodeError::UnexpectedPacket),
         };
-        let mut reader = frame.open_body(version)?;
+        let mut reader = frame.open(kind.packet_type(), version)?;
         let id = reader.packet_id()?;
         // Short forms: no code is success, no Property Length is no property (5.0 section 3.4.2).
         if reader.is_empty() {
@@ -88,13 +97,26 @@ impl<'a> Ack<'a> {
         if !version.is_v5() {
             return Err(DecodeError::TrailingBytes);
         }
-        Self::decode_reason(kind, id, reader)
+        let reason_code = ReasonCode(reader.u8()?);
+        if !reason_code.is_allowed_in(kind.packet_type()) {
+            return Err(DecodeError::ReasonCode(kind.packet_type()));
+        }
+        let mut properties = Properties::EMPTY;
+        if !reader.is_empty() {
+            properties.decode(&mut reader, PropertyPlace::of(kind.packet_type()))?;
+        }
+        reader.finish()?;
+        Ok(Self { kind, id, reason_code, properties })
     }
 
-    /// Kind and identifier of the usual acknowledgement, which has nothing else. They travel in registers: an `Ack`
-    /// that is stored and at once copied into a `Packet` costs more time than all of its decoding.
+    /// Kind and identifier of the usual acknowledgement, which has nothing else; small machines do without the shortcut.
+    /// They travel in registers: an `Ack` that is stored and at once copied into a `Packet` costs more time than all of
+    /// its decoding.
     #[inline(always)]
     pub(super) fn usual(frame: &Frame<'_>, version: Version) -> Option<(AckKind, PacketId)> {
+        if cfg!(not(target_pointer_width = "64")) {
+            return None;
+        }
         let kind = match frame.first_byte() {
             0x40 => AckKind::PubAck,
             0x50 => AckKind::PubRec,
@@ -109,20 +131,6 @@ impl<'a> Ack<'a> {
             }
             _ => None,
         }
-    }
-
-    #[inline(never)]
-    fn decode_reason(kind: AckKind, id: PacketId, mut reader: Reader<'a>) -> Result<Self, DecodeError> {
-        let reason_code = ReasonCode(reader.u8()?);
-        if !reason_code.is_allowed_in(kind.packet_type()) {
-            return Err(DecodeError::ReasonCode(kind.packet_type()));
-        }
-        let mut properties = Properties::EMPTY;
-        if !reader.is_empty() {
-            properties.decode(&mut reader, PropertyPlace::of(kind.packet_type()))?;
-        }
-        reader.finish()?;
-        Ok(Self { kind, id, reason_code, properties })
     }
 
     #[inline]
@@ -178,19 +186,6 @@ impl<'a> Ack<'a> {
         }
         Ok(())
     }
-}
-
-/// The kind of a packet with flags that are not as prescribed, which 3.1 allows.
-#[inline(never)]
-fn rare_kind(frame: Frame<'_>, version: Version) -> Result<AckKind, DecodeError> {
-    let kind = match frame.packet_type() {
-        PacketType::PubAck => AckKind::PubAck,
-        PacketType::PubRec => AckKind::PubRec,
-        PacketType::PubRel => AckKind::PubRel,
-        PacketType::PubComp => AckKind::PubComp,
-        _ => return Err(DecodeError::UnexpectedPacket),
-    };
-    frame.open(kind.packet_type(), version).map(|_| kind)
 }
 
 impl fmt::Display for Ack<'_> {

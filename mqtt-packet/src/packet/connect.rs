@@ -165,9 +165,10 @@ impl<'a> Connect<'a> {
         })
     }
 
-    fn body_len(&self) -> usize {
+    #[inline(always)]
+    fn body_len(&self, version: Version) -> usize {
         // All but the properties are at most 65,535 bytes, or refused.
-        let name: usize = if self.version == Version::V3_1 { 8 } else { 6 };
+        let name: usize = if version == Version::V3_1 { 8 } else { 6 };
         let mut len = name.wrapping_add(4).wrapping_add(binary_len(self.client_id.as_bytes()));
         if let Some(will) = &self.will {
             len = len.wrapping_add(binary_len(will.topic.as_bytes())).wrapping_add(binary_len(will.payload));
@@ -178,13 +179,13 @@ impl<'a> Connect<'a> {
         if let Some(password) = self.password {
             len = len.wrapping_add(binary_len(password));
         }
-        let will = self.will.as_ref().map_or(0, |will| properties_len(will.properties, self.version));
-        sum(sum(len, will), properties_len(self.properties, self.version))
+        let will = self.will.as_ref().map_or(0, |will| properties_len(will.properties, version));
+        sum(sum(len, will), properties_len(self.properties, version))
     }
 
     /// The length of the encoded packet with its fixed header, in bytes. The packet's own version counts.
     pub fn encoded_len(&self, _version: Version) -> usize {
-        framed_len(self.body_len())
+        framed_len(self.body_len(self.version))
     }
 
     /// Writes the packet, in its own version.
@@ -192,19 +193,29 @@ impl<'a> Connect<'a> {
     /// # Errors
     /// [`EncodeError`]; nothing was written then.
     pub fn encode(&self, _version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-        self.check()?;
-        let mut writer = start(out, PacketType::Connect.first_byte(), self.body_len())?;
-        let level = self.version.level() | if self.bridge { BRIDGE } else { 0 };
+        // One branch for the version, in front of everything; small machines have it once.
         match self.version {
+            Version::V3_1_1 if cfg!(target_pointer_width = "64") => self.encode_as(Version::V3_1_1, out),
+            Version::V5 if cfg!(target_pointer_width = "64") => self.encode_as(Version::V5, out),
+            version => self.encode_as(version, out),
+        }
+    }
+
+    #[inline(always)]
+    fn encode_as(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+        self.check(version)?;
+        let mut writer = start(out, PacketType::Connect.first_byte(), self.body_len(version))?;
+        let level = version.level() | if self.bridge { BRIDGE } else { 0 };
+        match version {
             Version::V3_1 => writer.put(b"\0\x06MQIsdp"),
             _ => writer.put(b"\0\x04MQTT"),
         }
         let [high, low] = self.keep_alive.to_be_bytes();
         writer.put(&[level, self.flags(), high, low]);
-        put_properties(&mut writer, self.properties, self.version);
+        put_properties(&mut writer, self.properties, version);
         writer.put_binary(self.client_id.as_bytes());
         if let Some(will) = &self.will {
-            put_properties(&mut writer, will.properties, self.version);
+            put_properties(&mut writer, will.properties, version);
             writer.put_binary(will.topic.as_bytes());
             writer.put_binary(will.payload);
         }
@@ -226,16 +237,17 @@ impl<'a> Connect<'a> {
             | if self.password.is_some() { PASSWORD } else { 0 }
     }
 
-    fn check(&self) -> Result<(), EncodeError> {
-        check_encode(&self.properties, PropertyPlace::of(PacketType::Connect), self.version)?;
-        if self.version.is_v5() {
+    #[inline(always)]
+    fn check(&self, version: Version) -> Result<(), EncodeError> {
+        check_encode(&self.properties, PropertyPlace::of(PacketType::Connect), version)?;
+        if version.is_v5() {
             check_authentication(&self.properties)?;
         }
-        if self.bridge && self.version == Version::V5 {
+        if self.bridge && version == Version::V5 {
             return Err(EncodeError::NotInVersion);
         }
         if let Some(will) = &self.will {
-            check_encode(&will.properties, PropertyPlace::WILL, self.version)?;
+            check_encode(&will.properties, PropertyPlace::WILL, version)?;
             check_binary(will.payload)?;
             if will.topic.is_empty() {
                 return Err(DecodeError::from(StringError::Empty).into());
@@ -244,8 +256,8 @@ impl<'a> Connect<'a> {
         if let Some(password) = self.password {
             check_binary(password)?;
         }
-        check_client_id(self.client_id, self.clean_start, self.version)?;
-        if self.password.is_some() && self.user_name.is_none() && !self.version.is_v5() {
+        check_client_id(self.client_id, self.clean_start, version)?;
+        if self.password.is_some() && self.user_name.is_none() && !version.is_v5() {
             return Err(DecodeError::PasswordWithoutUserName.into());
         }
         Ok(())

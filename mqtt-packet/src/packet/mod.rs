@@ -12,6 +12,7 @@ mod suback;
 mod subscribe;
 mod unsubscribe;
 
+use crate::header::Head;
 use crate::sink::{Writer, sum};
 use crate::{
     DecodeError, EncodeError, Frame, PacketType, Properties, PropertyPlace, Role, Sink, Version, varint,
@@ -78,32 +79,40 @@ impl<'a> Packet<'a> {
     /// Whatever rule of the standard the packet breaks.
     #[inline]
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        // The smallest packets, of which every message has some, first.
-        if let Some((kind, id)) = Ack::usual(&frame, version) {
-            return Ok(Self::Ack(Ack::new(kind, id)));
+        // The smallest packets, of which every message has some, first: they do not pay for the registers and the stack
+        // that the others need.
+        match Ack::usual(&frame, version) {
+            Some((kind, id)) => Ok(Self::Ack(Ack::new(kind, id))),
+            None => Self::decode_larger(frame.head(), frame.body(), version),
         }
+    }
+
+    #[inline(never)]
+    fn decode_larger(head: Head, body: &'a [u8], version: Version) -> Result<Self, DecodeError> {
+        let frame = Frame::of(head, body);
         // Each arm is a whole result of its own, so that it is made where it is wanted and not copied there.
         match frame.packet_type() {
             PacketType::Publish => Publish::decode(frame, version).map(Self::Publish),
-            PacketType::Connect => Self::decode_connect(frame),
-            _ => Self::decode_other(frame, version),
+            PacketType::Connect => Self::decode_connect(head, body),
+            _ => Self::decode_other(head, body, version),
         }
     }
 
     #[inline(never)]
-    fn decode_connect(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        Connect::decode_here(frame).map(Self::Connect)
+    fn decode_connect(head: Head, body: &'a [u8]) -> Result<Self, DecodeError> {
+        Connect::decode_here(Frame::of(head, body)).map(Self::Connect)
     }
 
-    /// The packets that are not part of every message: these do not pay for the stack that those need.
+    /// The packets that are not part of every message.
     #[inline(never)]
-    fn decode_other(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
+    fn decode_other(head: Head, body: &'a [u8], version: Version) -> Result<Self, DecodeError> {
+        let frame = Frame::of(head, body);
         match frame.packet_type() {
             PacketType::Connect => Connect::decode(frame).map(Self::Connect),
             PacketType::ConnAck => ConnAck::decode(frame, version).map(Self::ConnAck),
             PacketType::Publish => Publish::decode(frame, version).map(Self::Publish),
             PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp => {
-                Ack::decode(frame, version).map(Self::Ack)
+                Ack::decode_any(head, body, version).map(Self::Ack)
             }
             PacketType::Subscribe => Subscribe::decode(frame, version).map(Self::Subscribe),
             PacketType::SubAck => SubAck::decode(frame, version).map(Self::SubAck),
@@ -130,6 +139,14 @@ impl<'a> Packet<'a> {
         match self {
             // Four bytes, nearly always: not by way of the stack that the others need.
             Self::Ack(ack) => ack.encode(version, out),
+            _ => self.encode_larger(version, out),
+        }
+    }
+
+    #[inline(never)]
+    fn encode_larger(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
+        match self {
+            Self::Publish(publish) => publish.encode(version, out),
             _ => self.encode_other(version, out),
         }
     }

@@ -9,8 +9,8 @@ use crate::{
 };
 use core::fmt;
 
-const NO_LOCAL: u8 = 0x04;
-const RETAIN_AS_PUBLISHED: u8 = 0x08;
+const NO_LOCAL_SHIFT: u8 = 2;
+const RETAIN_AS_PUBLISHED_SHIFT: u8 = 3;
 const RETAIN_HANDLING_SHIFT: u8 = 4;
 
 /// A request for one or more subscriptions.
@@ -108,25 +108,22 @@ impl SubscribeOptions {
         };
         Ok(Self {
             qos,
-            no_local: byte & NO_LOCAL != 0,
-            retain_as_published: byte & RETAIN_AS_PUBLISHED != 0,
+            no_local: byte >> NO_LOCAL_SHIFT & 1 != 0,
+            retain_as_published: byte >> RETAIN_AS_PUBLISHED_SHIFT & 1 != 0,
             retain_handling,
         })
     }
 
     /// The byte on the wire; in 3.x only the QoS is left.
     pub const fn to_byte(self, version: Version) -> u8 {
-        let mut byte = self.qos as u8;
-        if version.is_v5() {
-            byte |= (self.retain_handling as u8) << RETAIN_HANDLING_SHIFT;
-            if self.no_local {
-                byte |= NO_LOCAL;
-            }
-            if self.retain_as_published {
-                byte |= RETAIN_AS_PUBLISHED;
-            }
+        let qos = self.qos as u8;
+        if !version.is_v5() {
+            return qos;
         }
-        byte
+        // Shifted, not asked for: a branch costs more.
+        qos | (self.no_local as u8) << NO_LOCAL_SHIFT
+            | (self.retain_as_published as u8) << RETAIN_AS_PUBLISHED_SHIFT
+            | (self.retain_handling as u8) << RETAIN_HANDLING_SHIFT
     }
 }
 
@@ -202,20 +199,21 @@ impl<'a> SubscribeFilters<'a> {
             return bytes.len();
         }
         let mut len = 0;
-        self.each(|entry| len = sum(len, binary_len(entry.filter.as_bytes()).wrapping_add(1)));
+        self.each(|entry| len = sum(len, wire_len(entry.filter)));
         len
     }
 
-    /// What [`decode`](Self::decode) would refuse.
+    /// The same, unless [`decode`](Self::decode) would refuse what is written.
     #[inline(always)]
-    fn check(&self, version: Version) -> Result<(), DecodeError> {
-        if self.wire(version).is_some() {
-            return Ok(());
+    fn checked_len(&self, version: Version) -> Result<usize, DecodeError> {
+        if let Some(bytes) = self.wire(version) {
+            return Ok(bytes.len());
         }
-        match self.0 {
-            Source::Slice(filters) => check_each(filters.iter().copied(), version),
-            _ => check_each(self.iter(), version),
-        }
+        let len = match self.0 {
+            Source::Slice(filters) => checked_len(filters.iter().copied(), version)?,
+            _ => checked_len(self.iter(), version)?,
+        };
+        if len == 0 { Err(DecodeError::NoFilters(PacketType::Subscribe)) } else { Ok(len) }
     }
 
     #[inline(always)]
@@ -231,16 +229,22 @@ impl<'a> SubscribeFilters<'a> {
 }
 
 #[inline(always)]
-fn check_each<'a>(
+fn checked_len<'a>(
     filters: impl Iterator<Item = SubscribeFilter<'a>>,
     version: Version,
-) -> Result<(), DecodeError> {
-    let mut any = Err(DecodeError::NoFilters(PacketType::Subscribe));
+) -> Result<usize, DecodeError> {
+    let mut len = 0;
     for SubscribeFilter { filter, options } in filters {
         check_shared(filter, options, version)?;
-        any = Ok(());
+        len = sum(len, wire_len(filter));
     }
-    any
+    Ok(len)
+}
+
+/// How many bytes a filter and its options take.
+#[inline(always)]
+const fn wire_len(filter: TopicFilter<'_>) -> usize {
+    binary_len(filter.as_bytes()).wrapping_add(1)
 }
 
 #[inline(always)]
@@ -334,13 +338,13 @@ impl<'a> Subscribe<'a> {
     }
 
     #[inline(always)]
-    fn body_len(&self, version: Version) -> usize {
-        sum(sum(self.filters.len(version), properties_len(self.properties, version)), 2)
+    fn body_len(&self, filters_len: usize, version: Version) -> usize {
+        sum(sum(filters_len, properties_len(self.properties, version)), 2)
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
     pub fn encoded_len(&self, version: Version) -> usize {
-        framed_len(self.body_len(version))
+        framed_len(self.body_len(self.filters.len(version), version))
     }
 
     /// Writes the packet. What 3.x cannot say about a subscription is left out there.
@@ -366,8 +370,8 @@ impl<'a> Subscribe<'a> {
 
     #[inline(always)]
     fn encode_as(&self, version: Version, out: &mut impl Sink) -> Result<(), EncodeError> {
-        self.filters.check(version)?;
-        let mut writer = start(out, PacketType::Subscribe.first_byte(), self.body_len(version))?;
+        let body_len = self.body_len(self.filters.checked_len(version)?, version);
+        let mut writer = start(out, PacketType::Subscribe.first_byte(), body_len)?;
         writer.put_u16(self.id.get());
         put_properties(&mut writer, self.properties, version);
         self.filters.put(version, &mut writer);
