@@ -104,6 +104,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         open: Vec::new(),
         receipts: Vec::new(),
         said: Vec::new(),
+        answers: Vec::new(),
     };
     while !input.is_empty() {
         let Ok(op) = input.arbitrary() else { break };
@@ -127,6 +128,8 @@ struct World<'b> {
     receipts: Vec<Receipt>,
     /// What was transmitted on this connection and is no whole packet yet.
     said: Vec<u8>,
+    /// What an honest server would have answered on this connection.
+    answers: Vec<u8>,
 }
 
 impl World<'_> {
@@ -325,6 +328,7 @@ impl World<'_> {
         assert!(self.engine.is_disconnected() && self.engine.transmit().is_empty());
         assert_eq!(self.engine.next_timeout(), None);
         self.said.clear();
+        self.answers.clear();
         while let Some((ticket, _)) = self.engine.poll_completion() {
             self.open.retain(|open| *open != ticket);
         }
@@ -368,19 +372,17 @@ impl World<'_> {
         self.check_said();
     }
 
-    /// All that was said are packets that a client may send. Returns what an honest server answers.
-    fn check_said(&mut self) -> Vec<u8> {
-        let mut answers = Vec::new();
+    /// All that was said are packets that a client may send.
+    fn check_said(&mut self) {
         let said = std::mem::take(&mut self.said);
         let mut rest = &said[..];
         while let Some((frame, behind)) = Frame::split(rest).expect("a client writes frames") {
             let packet = Packet::decode(frame, self.version).expect("a client writes valid packets");
             packet.check_sender(Role::Client, self.version).expect("a client writes a client's packets");
-            answer(&packet, self.version, &mut answers);
+            answer(&packet, self.version, &mut self.answers);
             rest = behind;
         }
         self.said = rest.to_vec();
-        answers
     }
 
     /// After all that an honest server comes, which has lost the session, and everything ends.
@@ -415,7 +417,9 @@ impl World<'_> {
         let n = bytes.len();
         self.said.extend_from_slice(bytes);
         self.engine.transmitted(self.now, n);
-        let answers = self.check_said();
+        self.check_said();
+        // More of them may come while these are received, where room has to be made for what they want.
+        let answers = std::mem::take(&mut self.answers);
         self.receive(&answers, u8::MAX);
         assert!(self.engine.is_connected(), "an honest server was left");
     }
