@@ -12,6 +12,7 @@ use crate::delivery::Delivery;
 use crate::driver::Driver;
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::event::Events;
+use crate::figures::Figures;
 use crate::message::Publish;
 use crate::options::Options;
 use crate::properties::PropertyList;
@@ -243,7 +244,13 @@ impl Client {
 
     /// Whether there is a connection.
     pub fn is_connected(&self) -> bool {
-        matches!(*self.status().borrow(), Status::Connected)
+        self.shared().lock().is_connected()
+    }
+
+    /// What the client has on its hands. With [`Subscription::len`] and [`Subscription::dropped`] of its streams, all that
+    /// it holds is known.
+    pub fn figures(&self) -> Figures {
+        self.shared().lock().figures()
     }
 
     /// Authenticates the connection again, with a new [exchange](crate::Exchange), and waits for the server's answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use mqtt_client::{Aliases, Engine, Framer, Memory, ReceivedSlot, SendSlot, Settings, Version};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::authentication::{self, Exchange};
@@ -32,9 +32,11 @@ impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, options: Options) -> Self {
         let span = tracing::info_span!("mqtt", client_id = options.connect.client_id);
         let guard = Guard(shared.clone());
+        // Once for each client, not once for each future that hands it on.
+        let options = Box::new(options);
         let run = async move {
             let guard = guard;
-            let error = run(&guard.0, options).await;
+            let error = run(&guard.0, &options).await;
             tracing::info!(%error, "client ended");
             guard.0.end(error.clone());
             error
@@ -67,25 +69,60 @@ impl Drop for Guard {
     }
 }
 
-async fn run(shared: &Arc<Shared>, options: Options) -> ConnectionError {
-    let sizes = options.memory;
-    let received = match options.version {
-        Version::V5 => usize::from(options.receive_maximum),
-        _ => sizes.received.clamp(1, 65_535),
+async fn run(shared: &Arc<Shared>, options: &Options) -> ConnectionError {
+    let mut memory = Box::new(Lent::new(options));
+    // Boxed, as everything that is over before there is a connection: a client that does nothing is to take little.
+    let mut session = match Box::pin(begin(&mut memory, shared, options)).await {
+        Ok(session) => session,
+        Err(error) => return error,
     };
-    let mut transmit = vec![0; sizes.transmit];
-    let mut messages = vec![0; sizes.messages];
-    let mut send = vec![SendSlot::EMPTY; sizes.in_flight.min(16_383)];
-    let mut received = vec![ReceivedSlot::EMPTY; received];
-    let mut receive = vec![0; sizes.receive];
-    let mut aliases = vec![0; usize::from(options.topic_alias_maximum).saturating_mul(ALIAS_LEN)];
-    let mut own_aliases = vec![0; usize::from(options.topic_aliases).saturating_mul(OWN_ALIAS_LEN)];
+    let end = reconnect(&mut session, shared, options).await;
+    session.settle().await;
+    end
+}
+
+/// The memory that the engine and the framer work in.
+struct Lent {
+    transmit: Vec<u8>,
+    messages: Vec<u8>,
+    send: Vec<SendSlot>,
+    received: Vec<ReceivedSlot>,
+    receive: Vec<u8>,
+    aliases: Vec<u8>,
+    own_aliases: Vec<u8>,
+}
+
+impl Lent {
+    fn new(options: &Options) -> Self {
+        let sizes = options.memory;
+        let received = match options.version {
+            Version::V5 => usize::from(options.receive_maximum),
+            _ => sizes.received.clamp(1, 65_535),
+        };
+        Self {
+            transmit: vec![0; sizes.transmit],
+            messages: vec![0; sizes.messages],
+            send: vec![SendSlot::EMPTY; sizes.in_flight.min(16_383)],
+            received: vec![ReceivedSlot::EMPTY; received],
+            receive: vec![0; sizes.receive],
+            aliases: vec![0; usize::from(options.topic_alias_maximum).saturating_mul(ALIAS_LEN)],
+            own_aliases: vec![0; usize::from(options.topic_aliases).saturating_mul(OWN_ALIAS_LEN)],
+        }
+    }
+}
+
+/// A session, with what the store has of it.
+async fn begin<'m>(
+    lent: &'m mut Lent,
+    shared: &Arc<Shared>,
+    options: &Options,
+) -> Result<Box<Session<'m>>, ConnectionError> {
     let memory = Memory {
-        transmit: &mut transmit,
-        messages: &mut messages,
-        send: &mut send,
-        received: &mut received,
-        aliases: &mut own_aliases,
+        transmit: &mut lent.transmit,
+        messages: &mut lent.messages,
+        send: &mut lent.send,
+        received: &mut lent.received,
+        aliases: &mut lent.own_aliases,
     };
     let mut settings = Settings::new(options.version);
     settings.response_timeout = options.response_timeout.into();
@@ -96,23 +133,17 @@ async fn run(shared: &Arc<Shared>, options: Options) -> ConnectionError {
     // What the store does not have of it is nothing.
     settings.assume_session = options.assume_session || has_store;
     let mut engine = Engine::new(memory, settings);
-    let mut buffer = if has_store { vec![0; sizes.messages] } else { Vec::new() };
-    let storage = match Storage::open(options.store.as_ref(), &mut engine, &mut buffer).await {
-        Ok(storage) => storage,
-        Err(error) => return error.into(),
-    };
-    drop(buffer);
-    let framer = Framer::new(&mut receive, options.version);
-    let aliases = Aliases::new(&mut aliases, options.topic_alias_maximum);
-    let mut session = Session::new(engine, framer, aliases, &options, shared.clone(), storage);
-    let end = reconnect(&mut session, shared, &options).await;
-    session.settle().await;
-    end
+    let mut buffer = if has_store { vec![0; options.memory.messages] } else { Vec::new() };
+    let storage = Storage::open(options.store.as_ref(), &mut engine, &mut buffer).await?;
+    let framer = Framer::new(&mut lent.receive, options.version);
+    let aliases = Aliases::new(&mut lent.aliases, options.topic_alias_maximum);
+    Ok(Box::new(Session::new(engine, framer, aliases, options, shared.clone(), storage)))
 }
 
 /// One attempt after the other, for as long as the policy says so.
 async fn reconnect(session: &mut Session<'_>, shared: &Shared, options: &Options) -> ConnectionError {
-    let mut values = options.connect.clone();
+    // What a hook has changed.
+    let mut changed: Option<Box<ConnectValues>> = None;
     let mut last_error = None;
     let mut number = 0_u32;
     let mut server = 0_usize;
@@ -120,9 +151,19 @@ async fn reconnect(session: &mut Session<'_>, shared: &Shared, options: &Options
         let Some(transport) = options.transports.get(server) else {
             return ConnectionError::Shutdown;
         };
-        let mut attempt = Attempt::new(number, last_error.take(), values, transport.clone());
-        let (accepted, error) = connect(session, &mut attempt, options).await;
-        values = attempt.values;
+        let values = changed.take().map_or_else(|| options.connect.clone(), |values| *values);
+        let mut attempt = Box::new(Attempt::new(number, last_error.take(), values, transport.clone()));
+        let deadline = now().checked_add(options.connect_timeout);
+        let opened = Box::pin(open_in_time(session, &mut attempt, options, deadline)).await;
+        if options.before_connect.is_some() {
+            changed = Some(Box::new(attempt.values));
+        } else {
+            drop(attempt);
+        }
+        let (accepted, error) = match opened {
+            Ok(opened) => session.converse(opened, options, deadline).await,
+            Err(error) => (false, error),
+        };
         if session.is_over() {
             return error;
         }
@@ -140,47 +181,42 @@ async fn reconnect(session: &mut Session<'_>, shared: &Shared, options: &Options
         };
         shared.emit(&Event::Waiting { attempt: number, delay });
         last_error = Some(error);
-        if let Err(end) = session.wait(tokio::time::sleep(delay)).await {
+        if let Err(end) = Box::pin(session.wait(tokio::time::sleep(delay))).await {
             return end;
         }
     }
 }
 
-/// One attempt, and the connection if there is one. Whether it was accepted, and why it ended.
-async fn connect(
+/// A carrier that is open, and what CONNECT is to say on it.
+pub(crate) struct Opened {
+    pub(crate) carrier: Box<dyn Carrier>,
+    pub(crate) values: Box<ConnectValues>,
+    pub(crate) exchange: Option<Box<dyn Exchange>>,
+}
+
+async fn open_in_time(
     session: &mut Session<'_>,
     attempt: &mut Attempt,
     options: &Options,
-) -> (bool, ConnectionError) {
-    let deadline = now().checked_add(options.connect_timeout);
-    let mut values = attempt.values.clone();
-    let open = open(attempt, &mut values, options);
-    let opened = match deadline {
-        Some(deadline) => session.wait(timeout_at(deadline, open)).await,
-        None => session.wait(async { Ok(open.await) }).await,
-    };
-    let (mut carrier, exchange) = match opened {
-        Ok(Ok(Ok(opened))) => opened,
-        Ok(Ok(Err(error))) | Err(error) => return (false, error),
-        Ok(Err(_)) => return (false, ConnectionError::ConnectTimeout),
-    };
-    session.authentication.opened(exchange);
-    session.converse(&mut *carrier, &values, options, deadline).await
+    deadline: Option<Instant>,
+) -> Result<Opened, ConnectionError> {
+    let open = open(attempt, options);
+    match deadline {
+        Some(deadline) => {
+            let opened = session.wait(timeout_at(deadline, open)).await?;
+            opened.unwrap_or(Err(ConnectionError::ConnectTimeout))
+        }
+        None => session.wait(open).await?,
+    }
 }
 
-type Opened = (Box<dyn Carrier>, Option<Box<dyn Exchange>>);
-
-/// Asks the hook, begins the authentication, and opens the carrier. `values` is what CONNECT will say.
-async fn open(
-    attempt: &mut Attempt,
-    values: &mut ConnectValues,
-    options: &Options,
-) -> Result<Opened, ConnectionError> {
+/// Asks the hook, begins the authentication, and opens the carrier.
+async fn open(attempt: &mut Attempt, options: &Options) -> Result<Opened, ConnectionError> {
     if let Some(hook) = &options.before_connect {
         hook.before_connect(attempt).await?;
-        values.clone_from(&attempt.values);
     }
-    let exchange = authentication::begin(options, values).await?;
+    let mut values = Box::new(attempt.values.clone());
+    let exchange = authentication::begin(options, &mut values).await?;
     tracing::debug!(transport = ?attempt.transport, number = attempt.number, "connecting");
-    Ok((attempt.transport.connect().await?, exchange))
+    Ok(Opened { carrier: attempt.transport.connect().await?, values, exchange })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use mqtt_client::ReasonCode;
+use slab::Slab;
 
 use crate::error::ConnectionError;
 use crate::shared::Shared;
@@ -142,7 +143,13 @@ impl Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let queue = self.shared.lock().events.try_remove(self.key);
+        let mut state = self.shared.lock();
+        let queue = state.events.try_remove(self.key);
+        if state.events.is_empty() {
+            // Every client has one at first, few have one for long.
+            state.events = Slab::new();
+        }
+        drop(state);
         drop(queue);
     }
 }

@@ -31,12 +31,14 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod authentication;
+mod auto_traits;
 mod client;
 mod delivery;
 mod desk;
 mod driver;
 mod error;
 mod event;
+mod figures;
 pub mod guide;
 mod message;
 mod options;
@@ -57,6 +59,7 @@ pub use delivery::Delivery;
 pub use driver::Driver;
 pub use error::{ConnectionError, DeliveryError, PublishError, ServerWords, SubscribeError, TransportError};
 pub use event::{Event, Events};
+pub use figures::Figures;
 pub use message::{Acknowledgement, Delivered, Message, Publish, Topic};
 pub use options::{ConnectValues, LastWill, MemoryOptions, OfflinePolicy, Options};
 pub use properties::PropertyList;

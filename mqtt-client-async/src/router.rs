@@ -209,6 +209,7 @@ impl Node {
 
 struct Tree {
     nodes: Slab<Node>,
+    /// There is none before the first filter.
     root: usize,
     /// Memory for the nodes reached at one level, and at the next.
     reached: Vec<usize>,
@@ -217,12 +218,13 @@ struct Tree {
 
 impl Tree {
     fn new() -> Self {
-        let mut nodes = Slab::new();
-        let root = nodes.insert(Node::default());
-        Self { nodes, root, reached: Vec::new(), next: Vec::new() }
+        Self { nodes: Slab::new(), root: 0, reached: Vec::new(), next: Vec::new() }
     }
 
     fn insert(&mut self, filter: &[u8], key: usize) {
+        if self.nodes.is_empty() {
+            self.root = self.nodes.insert(Node::default());
+        }
         let mut at = self.root;
         for level in filter.split(|&byte| byte == b'/') {
             if level == b"#" {

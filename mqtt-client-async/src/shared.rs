@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::authentication::Awaiting;
 use crate::delivery::{Deliveries, Delivery};
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::event::{Event, EventQueue};
+use crate::figures::Figures;
 use crate::message::Publish;
 use crate::options::{OfflinePolicy, QueueLimits};
 use crate::properties::PropertyList;
@@ -128,6 +129,9 @@ pub(crate) struct Inbox {
     pub(crate) next_deadline: Option<Instant>,
     /// Whether streams hold more bytes than they may.
     pub(crate) is_over: bool,
+    /// For [`Figures`]: how many messages the server takes, and how many of its own are not acknowledged.
+    pub(crate) send_quota: u16,
+    pub(crate) unacknowledged: u16,
 }
 
 pub(crate) struct State {
@@ -149,10 +153,31 @@ pub(crate) struct State {
     /// Nothing more is taken; then: the driver has ended.
     closing: bool,
     closed: bool,
+    send_quota: u16,
+    unacknowledged: u16,
     driver: Option<Waker>,
+    /// Where the client is, for who asks to watch it later.
+    status: Status,
 }
 
 impl State {
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let (delivered, lost) = self.deliveries.counts();
+        Figures {
+            queued: self.queued,
+            queued_bytes: self.queued_bytes,
+            undelivered: self.deliveries.count_open(),
+            send_quota: self.send_quota,
+            unacknowledged: self.unacknowledged,
+            delivered,
+            lost,
+        }
+    }
+
     pub(crate) const fn is_closed(&self) -> bool {
         self.closed
     }
@@ -194,7 +219,8 @@ impl State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     room: Notify,
-    status: watch::Sender<Status>,
+    /// Made when somebody asks for it.
+    status: OnceLock<watch::Sender<Status>>,
     limits: QueueLimits,
 }
 
@@ -216,14 +242,12 @@ impl Shared {
             connected: false,
             closing: false,
             closed: false,
+            send_quota: 0,
+            unacknowledged: 0,
             driver: None,
+            status: Status::Connecting,
         };
-        Arc::new(Self {
-            state: Mutex::new(state),
-            room: Notify::new(),
-            status: watch::Sender::new(Status::Connecting),
-            limits,
-        })
+        Arc::new(Self { state: Mutex::new(state), room: Notify::new(), status: OnceLock::new(), limits })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -232,7 +256,15 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+        let state = self.lock();
+        self.status.get_or_init(|| watch::Sender::new(state.status.clone())).subscribe()
+    }
+
+    /// Says where the client is, now that the state does.
+    fn tell_status(&self, status: Status) {
+        if let Some(watched) = self.status.get() {
+            watched.send_replace(status);
+        }
     }
 
     /// Unlocks and wakes the driver, if it sleeps.
@@ -324,6 +356,7 @@ impl Shared {
         inbox.reauthentications.append(&mut state.reauthentications);
         inbox.next_deadline = state.deliveries.next_deadline();
         inbox.is_over = state.over > 0;
+        (state.send_quota, state.unacknowledged) = (inbox.send_quota, inbox.unacknowledged);
         if let Some(close) = state.close.take() {
             inbox.close = Some(close);
         }
@@ -442,8 +475,12 @@ impl Shared {
 
     /// The connection is there, or not any more.
     pub(crate) fn set_connected(&self, connected: bool) {
-        self.lock().connected = connected;
-        self.status.send_replace(if connected { Status::Connected } else { Status::Connecting });
+        let status = if connected { Status::Connected } else { Status::Connecting };
+        let mut state = self.lock();
+        state.connected = connected;
+        state.status = status.clone();
+        drop(state);
+        self.tell_status(status);
     }
 
     /// Asks for the end; what was asked for before gives way to what is more urgent.
@@ -475,6 +512,7 @@ impl Shared {
         state.closed = true;
         state.closing = true;
         state.connected = false;
+        state.status = Status::Closed(error.clone());
         let mut wakers = state.deliveries.close();
         wakers.extend(state.queues.iter_mut().filter_map(|(_, queue)| queue.take_waker()));
         let publishes = core::mem::take(&mut state.publishes);
@@ -484,7 +522,7 @@ impl Shared {
         wakers.extend(state.events.iter_mut().filter_map(|(_, queue)| queue.push(event.clone())));
         drop(state);
         drop((publishes, control, close));
-        self.status.send_replace(Status::Closed(error));
+        self.tell_status(Status::Closed(error));
         self.room.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -1,67 +1,51 @@
-//! What holds for every combination of features, checked when this is compiled.
+//! That nothing keeps a client from going from task to task: the types say so in each combination of features, see
+//! `src/auto_traits.rs`; here it is done.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods
+)]
+
+mod peer;
 
 use mqtt_client_async::*;
+use peer::{Server, id_of};
 
-const fn goes_anywhere<T: Send + Sync + Unpin + 'static>() {}
-const fn is_clone<T: Clone>() {}
-const fn can_be_spawned<F: Future + Send>(_: &F) {}
-
-const _: () = {
-    goes_anywhere::<Client>();
-    goes_anywhere::<Delivery>();
-    goes_anywhere::<Subscription>();
-    goes_anywhere::<Events>();
-    goes_anywhere::<Message>();
-    goes_anywhere::<Publish>();
-    goes_anywhere::<Subscribe>();
-    goes_anywhere::<Options>();
-    goes_anywhere::<Carriers>();
-    goes_anywhere::<Requests>();
-    goes_anywhere::<Report>();
-    goes_anywhere::<Event>();
-    goes_anywhere::<ConnectionError>();
-    goes_anywhere::<PublishError>();
-    goes_anywhere::<DeliveryError>();
-    goes_anywhere::<SubscribeError>();
-    goes_anywhere::<ResponseError>();
-    goes_anywhere::<ReauthenticateError>();
-    goes_anywhere::<StoreError>();
-    is_clone::<Client>();
-    is_clone::<Message>();
-    is_clone::<Options>();
-};
-
-const fn is_send<T: Send + Unpin + 'static>() {}
-
-/// The driver belongs to one task at a time.
-const _: () = is_send::<Driver>();
-
-#[tokio::test]
-async fn a4_32_every_future_can_be_spawned() {
-    let options = Options::with_transport(std::sync::Arc::new(Nowhere)).no_reconnect();
-    let (client, driver) = Client::new(options.clone());
-    drop(driver);
-    let patience = std::time::Duration::ZERO;
-    can_be_spawned(&Client::connect(options));
-    can_be_spawned(&client.publish(Publish::new("a", "")));
-    can_be_spawned(&client.subscribe("a"));
-    can_be_spawned(&client.shutdown(patience));
-    can_be_spawned(&client.disconnect_with(ReasonCode::SUCCESS, PropertyList::new()));
-    can_be_spawned(&client.abort());
-    can_be_spawned(&client.ended());
-    can_be_spawned(&client.reauthenticate());
-    can_be_spawned(&client.request(Publish::new("a", ""), "b", patience));
-    can_be_spawned(&client.messages().recv());
-    can_be_spawned(&client.events().recv());
-    can_be_spawned(&client.messages().unsubscribe());
-}
-
-#[derive(Debug)]
-struct Nowhere;
-
-#[async_trait::async_trait]
-impl transport::Transport for Nowhere {
-    async fn connect(&self) -> Result<Box<dyn transport::Carrier>, TransportError> {
-        Err(TransportError::new("nowhere", std::io::ErrorKind::NotFound.into()))
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a4_32_everything_can_be_spawned_on_any_thread() {
+    let (_server, client, mut peer) = Server::connected(Version::V5).await;
+    let (stream, _) = tokio::join!(client.subscribe(("a", QoS::AtLeastOnce)), peer.grant());
+    let mut stream = stream.unwrap();
+    let mut events = client.events();
+    let receiving = tokio::spawn(async move { (stream.recv().await.unwrap(), stream) });
+    let watching = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if let Event::Closed(error) = event {
+                return error;
+            }
+        }
+        ConnectionError::DriverDropped
+    });
+    let publisher = client.clone();
+    let publishing = tokio::spawn(async move {
+        let delivery = publisher.publish(Publish::new("b", "x").qos(QoS::AtLeastOnce)).await.unwrap();
+        tokio::spawn(delivery).await.unwrap()
+    });
+    let id = id_of(&peer.expect(0x32).await);
+    peer.ack(0x40, id, 0).await;
+    publishing.await.unwrap().unwrap();
+    peer.publish("a", QoS::AtMostOnce, 0, b"y").await;
+    let (message, stream) = receiving.await.unwrap();
+    assert_eq!(message.payload(), b"y");
+    let unsubscribing = tokio::spawn(stream.unsubscribe());
+    let request = peer.expect(0xA2).await;
+    peer.answer(&request, 0).await;
+    unsubscribing.await.unwrap().unwrap();
+    let ending = tokio::spawn(async move { client.shutdown(std::time::Duration::from_secs(5)).await });
+    peer.expect(0xE0).await;
+    drop(peer);
+    assert!(matches!(ending.await.unwrap().reason, ConnectionError::Shutdown));
+    assert!(matches!(watching.await.unwrap(), ConnectionError::Shutdown));
 }

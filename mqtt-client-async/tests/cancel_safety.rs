@@ -82,9 +82,36 @@ async fn serve(mut peer: Peer, version: Version, seen: Arc<Mutex<Seen>>) {
                     peer.ack(0x40, id_of(&packet), 0).await;
                 }
             }
+            // One challenge, then content.
+            0xF0 => {
+                let code = if packet[2] == 0x19 { 0x18 } else { 0 };
+                peer.send(&[&[0xF0, 2 + OPEN.len() as u8, code, OPEN.len() as u8], OPEN].concat()).await;
+            }
             0xE0 => return,
             _ => {}
         }
+    }
+}
+
+/// A method of authentication that knows no secret, and it as a property.
+struct Open;
+const OPEN: &[u8] = b"\x15\x00\x04open";
+
+impl Authenticator for Open {
+    fn method(&self) -> &str {
+        "open"
+    }
+
+    fn begin(&self) -> Box<dyn Exchange> {
+        Box::new(Self)
+    }
+}
+
+#[async_trait::async_trait]
+impl Exchange for Open {
+    async fn answer(&mut self, _: &[u8]) -> Result<bytes::Bytes, AuthenticationError> {
+        tokio::task::yield_now().await;
+        Ok(bytes::Bytes::new())
     }
 }
 
@@ -97,6 +124,10 @@ impl World {
     async fn new(version: Version) -> Self {
         let (_server, client, peer) =
             Server::connected_with(version, |options| options.queue(2, 1 << 20).no_reconnect()).await;
+        Self::of(client, peer, version)
+    }
+
+    fn of(client: Client, peer: Peer, version: Version) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         tokio::spawn(serve(peer, version, seen.clone()));
         Self { client, seen }
@@ -261,5 +292,38 @@ async fn requests() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let seen = world.check().await;
         assert!(seen.lock().unwrap().filters.values().all(|&balance| balance == 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reauthenticate_goes_on_though_nobody_waits_for_it() {
+    for (polls, later) in (0..POLLS).flat_map(|polls| (0..POLLS).map(move |later| (polls, later))) {
+        let (server, options) = Server::new(Version::V5);
+        let options = options.authenticator(Open).no_reconnect();
+        let (client, peer) = tokio::join!(Client::connect(options), server.accept_with(false, OPEN));
+        let world = World::of(client.unwrap(), peer, Version::V5);
+        // The second one comes while the first one is on its way, or when it is done.
+        for polls in [polls, later] {
+            if let Some(result) = cut(world.client.reauthenticate(), polls).await {
+                result.unwrap();
+            }
+        }
+        world.client.reauthenticate().await.unwrap();
+        world.check().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unsubscribe_from_what_an_earlier_run_left() {
+    for version in V {
+        for polls in 0..POLLS {
+            let world = World::new(version).await;
+            let left = world.client.unsubscribe("left", PropertyList::new());
+            let is_done = cut(left, polls).await.is_some();
+            let seen = world.check().await;
+            let asked = seen.lock().unwrap().filters.get(&b"left"[..]).copied().unwrap_or_default();
+            // Asked for once or not at all, and where it ended it was.
+            assert!(asked == -1 || asked == 0 && !is_done, "{asked}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use mqtt_client_async::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 /// A directory of this test, removed with it.
 struct Directory(PathBuf);
@@ -183,7 +183,6 @@ async fn serve_websocket(
         }
     });
     while let Some(Ok(message)) = source.next().await {
-        // [MQTT-6.0.0-1 @3.1.1] [MQTT-6.0.0-1 @5.0]
         assert!(!message.is_text());
         if let tungstenite::Message::Binary(bytes) = message {
             write.write_all(&bytes).await.unwrap();
@@ -203,6 +202,71 @@ async fn a4_35_websocket_with_path_headers_and_sub_protocol() {
     assert!(!format!("{options:?}").contains("secret"));
     there_and_back(options).await;
     assert_eq!(handshakes.recv().await.unwrap(), ["/some/path?x=1", "mqtt", "secret"]);
+}
+
+/// A client over WebSocket, and the server's end of it.
+async fn over_websocket(version: Version) -> (Client, WebSocketStream<TcpStream>) {
+    use tungstenite::handshake::server::{Request, Response};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/mqtt", listener.local_addr().unwrap());
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        #[allow(clippy::result_large_err)]
+        let answer = |_: &Request, mut response: Response| {
+            response.headers_mut().insert("sec-websocket-protocol", "mqtt".parse().unwrap());
+            Ok(response)
+        };
+        let mut socket = tokio_tungstenite::accept_hdr_async(stream, answer).await.unwrap();
+        assert!(
+            matches!(socket.next().await, Some(Ok(tungstenite::Message::Binary(data))) if data[0] == 0x10)
+        );
+        // One byte in each frame.
+        let connack: &[u8] = if version == Version::V5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
+        for byte in connack {
+            socket.send(tungstenite::Message::binary(vec![*byte])).await.unwrap();
+        }
+        socket
+    };
+    let options = Options::new(&url).unwrap().version(version).client_id("ws").no_reconnect();
+    let (client, socket) = tokio::join!(Client::connect(options), serve);
+    (client.unwrap(), socket)
+}
+
+// [MQTT-6.0.0-2 @3.1.1] [MQTT-6.0.0-2 @5.0]
+#[tokio::test]
+async fn borders_of_websocket_frames_mean_nothing() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let (client, mut socket) = over_websocket(version).await;
+        let mut stream = client.messages();
+        let packet: &[u8] = if version == Version::V5 { b"0\x06\0\x01t\0hi" } else { b"0\x05\0\x01thi" };
+        let three = packet.repeat(3);
+        // The first with half of the second, nothing, and the rest byte by byte.
+        let (front, rest) = three.split_at(packet.len() + 4);
+        socket.send(tungstenite::Message::binary(front.to_vec())).await.unwrap();
+        socket.send(tungstenite::Message::binary(Vec::new())).await.unwrap();
+        for byte in rest {
+            socket.send(tungstenite::Message::binary(vec![*byte])).await.unwrap();
+        }
+        for _ in 0..3 {
+            let message = tokio::time::timeout(Duration::from_secs(20), stream.recv()).await.unwrap();
+            assert_eq!(message.unwrap().payload(), b"hi");
+        }
+    }
+}
+
+// [MQTT-6.0.0-1 @3.1.1] [MQTT-6.0.0-1 @5.0]
+#[tokio::test]
+async fn a_text_frame_ends_the_connection() {
+    for version in [Version::V3_1_1, Version::V5] {
+        let (client, mut socket) = over_websocket(version).await;
+        socket.send(tungstenite::Message::text("hello")).await.unwrap();
+        let error = client.ended().await;
+        assert!(error.to_string().contains("text message"), "{error}");
+        // The socket is closed; what the client still said was no text.
+        while let Some(Ok(message)) = socket.next().await {
+            assert!(!message.is_text());
+        }
+    }
 }
 
 #[tokio::test]
@@ -324,4 +388,39 @@ async fn a_server_that_cannot_be_reached_is_named() {
     assert!(error.starts_with("connect to 127.0.0.1:1: "), "{error}");
     let error = Client::connect(Options::new("mqtt://no-such-host.invalid").unwrap()).await.unwrap_err();
     assert!(error.to_string().starts_with("look up no-such-host.invalid:1883: "), "{error}");
+}
+
+/// What stands in the environment of this program counts for all its tests, so it runs itself in another one.
+#[test]
+fn a4_36_the_environment_names_the_proxy_where_it_is_asked_for() {
+    const TELL: &str = "TELL_WHAT_THE_ENVIRONMENT_NAMES";
+    if std::env::var_os(TELL).is_some() {
+        let (home, other) = (Proxy::from_env("broker.home.test"), Proxy::from_env("anotherhome.test"));
+        return println!("proxies: {home:?} {other:?}");
+    }
+    let ask = |variables: &[(&str, &str)]| {
+        let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+        program.args([
+            "--exact",
+            "a4_36_the_environment_names_the_proxy_where_it_is_asked_for",
+            "--nocapture",
+        ]);
+        let output = program.env_clear().env(TELL, "").envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find_map(|line| line.split_once("proxies: "));
+        line.unwrap_or_else(|| panic!("{text}")).1.to_owned()
+    };
+    let one = r#"Ok(Some(Proxy("one:1080")))"#;
+    let two = r#"Ok(Some(Proxy("two:8080")))"#;
+    assert_eq!(ask(&[]), "Ok(None) Ok(None)");
+    assert_eq!(ask(&[("ALL_PROXY", "socks5h://one"), ("HTTPS_PROXY", "http://two")]), format!("{one} {one}"));
+    assert_eq!(ask(&[("all_proxy", "socks5://me:secret@one")]), format!("{one} {one}"));
+    assert_eq!(ask(&[("https_proxy", "http://two"), ("HTTP_PROXY", "http://one")]), format!("{two} {two}"));
+    for except in ["home.test", ".home.test, other", "broker.home.test"] {
+        let told = ask(&[("ALL_PROXY", "socks5://one"), ("NO_PROXY", except)]);
+        assert_eq!(told, format!("Ok(None) {one}"), "{except}");
+    }
+    assert_eq!(ask(&[("ALL_PROXY", "socks5://one"), ("no_proxy", "*")]), "Ok(None) Ok(None)");
+    let fault = ask(&[("ALL_PROXY", "ftp://one")]);
+    assert!(fault.starts_with(r#"Err(Scheme("ftp"))"#), "{fault}");
 }

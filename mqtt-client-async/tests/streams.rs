@@ -231,10 +231,12 @@ async fn a1_12_by_hand_acknowledgements_leave_in_the_order_of_the_messages() {
         messages[2].acknowledge();
         messages[1].acknowledge();
         peer.expect_silence(SHORT).await;
+        assert_eq!(client.figures().unacknowledged, 3);
         messages[0].acknowledge();
         for id in 1..=3 {
             assert_eq!(peer.expect(0x40).await[2..4], [0, id]);
         }
+        assert_eq!(client.figures().unacknowledged, 0);
         // Once is enough, also when the identifier has come again.
         peer.publish("a", QoS::AtLeastOnce, 1, b"next").await;
         let next = stream.recv().await.unwrap();

@@ -302,6 +302,28 @@ fn a_deadline_in_the_middle_of_a_packet_loses_nothing() {
     assert_eq!(publish.payload, b"hi");
 }
 
+/// What is there, waited for at most so long, or together with whatever else happens.
+#[test]
+fn a4_39_a_message_is_asked_for_waited_for_or_polled() {
+    let (mut client, network) = client(Faults::NONE);
+    client.connect(&options(), WAIT).unwrap();
+    let now = || network.clock.0.get();
+    let arrive = || network.wire.borrow_mut().to_client.extend([0x30, 5, 0, 1, b't', b'h', b'i']);
+    let start = now();
+    assert!(client.try_recv().unwrap().is_none());
+    assert!(now().wrapping_sub(start) <= 1, "nothing was waited for");
+    assert!(client.recv_timeout(Duration::from_millis(500)).unwrap().is_none());
+    assert!((500..=501).contains(&now().wrapping_sub(start)));
+    arrive();
+    let Some((Event::Message { publish, .. }, _)) = client.try_recv().unwrap() else { panic!("a message") };
+    assert_eq!(publish.payload, b"hi");
+    arrive();
+    assert_eq!(client.recv_timeout(WAIT).unwrap().unwrap().0.payload, b"hi");
+    arrive();
+    let Some((Event::Message { publish, .. }, _)) = client.poll(WAIT).unwrap() else { panic!("a message") };
+    assert_eq!(publish.payload, b"hi");
+}
+
 #[test]
 fn a_message_is_answered_while_it_is_held() {
     let (mut client, network) = client(Faults::NONE);

@@ -20,8 +20,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::authentication::{Authentication, ReauthenticateError};
 use crate::desk::Desk;
+use crate::driver::Opened;
 use crate::error::ConnectionError;
-use crate::options::{ConnectValues, Options};
+use crate::options::Options;
 use crate::shared::{Close, Inbox, Shared};
 use crate::storage::Storage;
 use crate::transport::Carrier;
@@ -157,15 +158,19 @@ impl<'b> Session<'b> {
     /// One connection from CONNECT to its end. Whether it was accepted, and why it ended.
     pub(crate) async fn converse(
         &mut self,
-        carrier: &mut dyn Carrier,
-        values: &ConnectValues,
+        opened: Opened,
         options: &Options,
         deadline: Option<Instant>,
     ) -> (bool, ConnectionError) {
+        let Opened { mut carrier, values, exchange } = opened;
+        let carrier = &mut *carrier;
+        self.authentication.opened(exchange);
         self.framer.reset();
         self.trace.begin();
         let time = self.clock.show(now());
         let asked = values.with_options(options, |connect| self.engine.connect(time, connect));
+        // CONNECT has all of them.
+        drop(values);
         let asked = asked.unwrap_or_else(|rule| Err(EncodeError::Rule(rule).into()));
         if let Err(error) = asked {
             return (false, ConnectionError::Options(error));
@@ -219,10 +224,17 @@ impl<'b> Session<'b> {
         }
     }
 
+    /// Takes what waits for the driver, and tells how the connection stands.
+    fn take_inbox(&mut self) {
+        self.inbox.send_quota = self.engine.send_quota();
+        self.inbox.unacknowledged = self.engine.unacknowledged();
+        self.shared.take(&mut self.inbox);
+    }
+
     /// Everything that can be done now, once. False where the rest waits for somebody who will wake us.
     fn step(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) -> Result<bool, ConnectionError> {
         let now = now();
-        self.shared.take(&mut self.inbox);
+        self.take_inbox();
         self.desk.is_over = self.inbox.is_over;
         let mut progress = self.take_requests(now)?;
         progress |= self.authentication.poll(cx, &mut self.engine, self.clock.show(now))?;
@@ -275,7 +287,7 @@ impl<'b> Session<'b> {
 
     fn step_offline(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
         loop {
-            self.shared.take(&mut self.inbox);
+            self.take_inbox();
             // Of a connection that has ended.
             self.inbox.released.clear();
             for awaiting in self.inbox.reauthentications.drain(..) {

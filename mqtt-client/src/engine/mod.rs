@@ -177,6 +177,20 @@ impl<'b> Engine<'b> {
         &self.limits
     }
 
+    /// How many more messages of QoS 1 and 2 the server takes now: its Receive Maximum less those that it has not
+    /// acknowledged (5.0 section 4.9). 0 without a connection.
+    pub const fn send_quota(&self) -> u16 {
+        if !self.is_connected() {
+            return 0;
+        }
+        self.limits.receive_maximum.saturating_sub(self.unacknowledged)
+    }
+
+    /// How many messages of QoS 1 and 2 came in and are not acknowledged to their end.
+    pub const fn unacknowledged(&self) -> u16 {
+        self.inbox.len()
+    }
+
     /// Whether nothing is in flight and nothing waits to be transmitted.
     pub const fn is_idle(&self) -> bool {
         self.inflight.count() == 0 && self.out.is_empty()
