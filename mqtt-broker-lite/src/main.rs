@@ -12,7 +12,6 @@ use mqtt_broker_lite::config::Config;
 use mqtt_broker_lite::{Broker, SyncMode};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::IsTerminal;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -134,7 +133,8 @@ fn run(options: Options) -> Result<(), String> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        // Colours are a feature that is not built in.
+        .with_ansi(false)
         .init();
     // Before the listeners are open, so that no signal finds nobody.
     let mut signals =

@@ -63,6 +63,27 @@ fn help_and_version_are_answers() {
     }
 }
 
+/// In a terminal, which is where it is started first.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_says_where_it_listens_to_a_terminal_too() {
+    let broker = concat!(env!("CARGO_BIN_EXE_mqtt-broker-lite"), " --in-memory --listen mqtt://127.0.0.1:0");
+    // `script`, of util-linux, brings the terminal.
+    let mut command = Command::new("script");
+    let command = command.args(["-qec", broker, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        assert!(std::env::var_os("CI").is_none(), "script is not installed");
+        let _ = std::io::stderr().write_all(b"SKIPPED: script is not installed\n");
+        return;
+    };
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Ctrl-C, as somebody types it.
+    child.stdin.take().unwrap().write_all(b"\x03").unwrap();
+    child.wait().unwrap();
+    assert!(line.starts_with("listening on mqtt://127.0.0.1:"), "{line}");
+}
+
 #[cfg(unix)]
 #[test]
 fn it_says_where_it_listens_and_stops_when_told() {
