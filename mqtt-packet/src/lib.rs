@@ -45,6 +45,8 @@ mod arbitrary;
 #[cfg(feature = "bytes")]
 mod buffer;
 mod error;
+#[cfg(feature = "defmt")]
+mod format;
 mod framer;
 mod header;
 mod packet;

@@ -78,14 +78,15 @@ impl<'a> Ack<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(super) fn decode_any(head: Head, body: &'a [u8], version: Version) -> Result<Self, DecodeError> {
         let frame = Frame::of(head, body);
-        let kind = match frame.packet_type() {
-            PacketType::PubAck => AckKind::PubAck,
-            PacketType::PubRec => AckKind::PubRec,
-            PacketType::PubRel => AckKind::PubRel,
-            PacketType::PubComp => AckKind::PubComp,
+        let kind = match frame.first_byte() >> 4 {
+            4 => AckKind::PubAck,
+            5 => AckKind::PubRec,
+            6 => AckKind::PubRel,
+            7 => AckKind::PubComp,
             _ => return Err(DecodeError::UnexpectedPacket),
         };
         let mut reader = frame.open(kind.packet_type(), version)?;

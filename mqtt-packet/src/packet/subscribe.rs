@@ -209,11 +209,18 @@ impl<'a> SubscribeFilters<'a> {
         if let Some(bytes) = self.wire(version) {
             return Ok(bytes.len());
         }
-        let len = match self.0 {
-            Source::Slice(filters) => checked_len(filters.iter().copied(), version)?,
-            _ => checked_len(self.iter(), version)?,
-        };
-        if len == 0 { Err(DecodeError::NoFilters(PacketType::Subscribe)) } else { Ok(len) }
+        let (mut len, mut refused) = (0, None);
+        self.each(|&SubscribeFilter { filter, options }| {
+            len = sum(len, wire_len(filter));
+            if let Err(error) = check_shared(filter, options, version) {
+                refused = Some(error);
+            }
+        });
+        match refused {
+            Some(error) => Err(error),
+            None if len == 0 => Err(DecodeError::NoFilters(PacketType::Subscribe)),
+            None => Ok(len),
+        }
     }
 
     #[inline(always)]
@@ -226,19 +233,6 @@ impl<'a> SubscribeFilters<'a> {
             writer.put_u8(entry.options.to_byte(version));
         });
     }
-}
-
-#[inline(always)]
-fn checked_len<'a>(
-    filters: impl Iterator<Item = SubscribeFilter<'a>>,
-    version: Version,
-) -> Result<usize, DecodeError> {
-    let mut len = 0;
-    for SubscribeFilter { filter, options } in filters {
-        check_shared(filter, options, version)?;
-        len = sum(len, wire_len(filter));
-    }
-    Ok(len)
 }
 
 /// How many bytes a filter and its options take.
