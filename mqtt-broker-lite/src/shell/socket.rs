@@ -14,6 +14,10 @@ const PIECES: usize = 64;
 /// How much may stand in one WebSocket frame beside the largest packet.
 const PACKED: usize = 64 << 10;
 
+/// Whoever does not read so much of what he is told is not listened to. Messages stop far earlier, so what piles up are
+/// answers to what he sends.
+const UNSENT: usize = 1 << 20;
+
 /// How large a buffer may stay with a connection that has nothing in it.
 const KEPT: usize = 4096;
 
@@ -26,6 +30,10 @@ pub(super) struct Socket {
     out: VecDeque<Wire>,
     /// How much of the first wire is written.
     written: usize,
+    /// How much is not.
+    unsent: usize,
+    /// Whether it is not read because of that.
+    is_clogged: bool,
     /// Whether it stands in the list of those to be read.
     pub(super) is_listed: bool,
     /// Whether it stands in the list of those to be written.
@@ -45,6 +53,8 @@ pub(super) struct Socket {
     pub(super) bucket: Option<Box<Bucket>>,
     /// Packets since this was asked last.
     pub(super) packets: usize,
+    /// Whether it sent very many small ones at once.
+    pub(super) is_dense: bool,
 }
 
 /// Where a connection comes from.
@@ -99,6 +109,8 @@ impl Socket {
             partial: Vec::new(),
             out: VecDeque::new(),
             written: 0,
+            unsent: 0,
+            is_clogged: false,
             is_listed: false,
             is_dirty: false,
             is_paused: false,
@@ -109,6 +121,7 @@ impl Socket {
             has_taken_leave: false,
             bucket,
             packets: 0,
+            is_dense: false,
         }
     }
 
@@ -204,7 +217,19 @@ impl Socket {
     }
 
     pub(super) fn push(&mut self, wire: Wire) {
+        self.unsent = self.unsent.saturating_add(wire.len());
         self.out.push_back(wire);
+    }
+
+    /// Whether it may be read now. If not, whoever made it so lists it again.
+    pub(super) fn may_be_read(&mut self) -> bool {
+        self.is_clogged = self.phase == Phase::Open && self.unsent > UNSENT;
+        !self.is_paused && !self.is_clogged
+    }
+
+    /// Whether its peer has read enough to be listened to again.
+    pub(super) fn has_recovered(&mut self) -> bool {
+        self.unsent <= UNSENT / 2 && std::mem::take(&mut self.is_clogged)
     }
 
     /// Whether there is something for the socket to take.
@@ -216,6 +241,7 @@ impl Socket {
     pub(super) fn forget_output(&mut self) {
         self.out.clear();
         self.written = 0;
+        self.unsent = 0;
     }
 
     /// Writes as much as the socket takes; returns how much that was. Empty wires are given back.
@@ -262,6 +288,7 @@ impl Socket {
     }
 
     fn advance(&mut self, mut written: usize, used: &mut Vec<Wire>) {
+        self.unsent = self.unsent.saturating_sub(written);
         while let Some(first) = self.out.front() {
             let left = first.len().saturating_sub(self.written);
             if written < left {

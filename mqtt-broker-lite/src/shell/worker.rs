@@ -29,6 +29,9 @@ const READ_SIZE: usize = 64 << 10;
 const TURN_BYTES: usize = 256 << 10;
 /// How many reads a connection has in one turn, so that a flood does not starve its neighbours.
 const READS_PER_TURN: usize = 2;
+/// Whoever sends more packets than this in a turn is read in small pieces next time: the smallest cost as much as others.
+const MANY_PACKETS: usize = 8192;
+const SMALL_READ_SIZE: usize = 8 << 10;
 const ACCEPTS_PER_TURN: usize = 256;
 /// How long a closed connection may take its last bytes, in milliseconds.
 const LINGER: u64 = 2000;
@@ -375,15 +378,20 @@ impl Worker {
         let Some(socket) = self.sockets.get_mut(index) else {
             return 0;
         };
-        if socket.is_paused {
+        if !socket.may_be_read() {
             socket.is_listed = false;
             return 0;
         }
         let mut progress = Progress::More;
         let mut total = 0_usize;
-        for _ in 0..READS_PER_TURN {
+        let (reads, size) = match socket.is_dense {
+            true => (1, SMALL_READ_SIZE),
+            false => (READS_PER_TURN, READ_SIZE),
+        };
+        for _ in 0..reads {
             let read;
-            (progress, read) = socket.read(&mut self.buffer, &mut self.shard, now, self.limits);
+            let buffer = self.buffer.get_mut(..size).unwrap_or_default();
+            (progress, read) = socket.read(buffer, &mut self.shard, now, self.limits);
             total = total.saturating_add(read);
             if !matches!(progress, Progress::More) {
                 break;
@@ -397,6 +405,7 @@ impl Worker {
         // The carrier may have to answer.
         let has_pending = socket.carrier.has_pending();
         let packets = std::mem::take(&mut socket.packets);
+        socket.is_dense = packets.saturating_mul(8) > total && (socket.is_dense || packets > MANY_PACKETS);
         let wait = socket.bucket.as_mut().map_or(0, |bucket| bucket.take(total, packets, now.mono));
         if wait > 0 && matches!(progress, Progress::More | Progress::Drained) {
             // It counts as listed, so that nothing lists it before its time.
@@ -542,6 +551,9 @@ impl Worker {
         let result = socket.flush(&mut used);
         for wire in used {
             self.shard.reuse(wire);
+        }
+        if socket.has_recovered() && !std::mem::replace(&mut socket.is_listed, true) {
+            self.to_read.push_back(index);
         }
         match (result, socket.phase) {
             (Ok(written), Phase::Open) => self.shard.handle(now, Input::Sent(id, written)),

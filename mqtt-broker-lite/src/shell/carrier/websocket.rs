@@ -121,9 +121,9 @@ impl WebSocket {
         };
         head.extend_from_slice(bytes);
         let parsed = match Request::try_parse(head) {
-            Ok(Some((length, request))) => Ok((length, self.rules.answer(&request))),
+            Ok(Some((length, request))) if length <= REQUEST => Ok((length, self.rules.answer(&request))),
             Ok(None) if head.len() <= REQUEST => return Ok(()),
-            Ok(None) => Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Ok(_) => Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Err(_) => Err(StatusCode::BAD_REQUEST),
         };
         let (answer, fault) = match parsed {
