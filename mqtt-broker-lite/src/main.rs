@@ -16,7 +16,6 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// An MQTT broker for MQTT 3.1, 3.1.1 and 5.0.
@@ -54,7 +53,7 @@ struct Options {
     data_dir: Option<PathBuf>,
     /// When to make safe what is written: always (before it is acknowledged), every so many milliseconds (100ms), or off
     /// [default: always]
-    #[arg(long, value_name = "WHEN", value_parser = sync_mode)]
+    #[arg(long, value_name = "WHEN")]
     sync: Option<SyncMode>,
     /// Keep everything in memory: it is gone when the broker stops
     #[arg(long, conflicts_with_all = ["data_dir", "sync"])]
@@ -116,6 +115,7 @@ fn configure(options: &Options) -> Result<Config, String> {
         config.in_memory = false;
     }
     config.in_memory |= options.in_memory;
+    config.sync = options.sync.unwrap_or(config.sync);
     Ok(config)
 }
 
@@ -140,10 +140,9 @@ fn run(options: Options) -> Result<(), String> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("no signals: {error}"))?;
     if !config.in_memory {
-        let sync = options.sync.unwrap_or(SyncMode::Always);
-        say_mode(sync);
+        say_mode(config.sync);
         let directory = config.data_dir.unwrap_or_else(|| PathBuf::from("./mqtt-broker-lite-data"));
-        builder = builder.data(directory, sync).on_fault(|fault| {
+        builder = builder.data(directory, config.sync).on_fault(|fault| {
             eprintln!("mqtt-broker-lite: {fault}; nothing was acknowledged that is not safe");
             std::process::exit(1);
         });
@@ -195,19 +194,6 @@ fn reload(broker: &Broker, access: Option<&Arc<Access>>) {
     }
     broker.use_certificates(certificates);
     tracing::info!("reloaded passwords, rights and certificates");
-}
-
-fn sync_mode(text: &str) -> Result<SyncMode, String> {
-    match text {
-        "always" => Ok(SyncMode::Always),
-        "off" => Ok(SyncMode::Off),
-        text => text
-            .strip_suffix("ms")
-            .and_then(|number| number.parse().ok())
-            .filter(|&every| every > 0)
-            .map(|every| SyncMode::Interval(Duration::from_millis(every)))
-            .ok_or_else(|| "always, off, or milliseconds such as 100ms".to_owned()),
-    }
 }
 
 /// What may be lost is said before it is.

@@ -25,7 +25,7 @@ pub enum StoreCommand {
         /// The data directory
         directory: PathBuf,
     },
-    /// Copy it to another directory
+    /// Copy it to another directory; also while a broker uses it
     Backup {
         /// The data directory
         directory: PathBuf,

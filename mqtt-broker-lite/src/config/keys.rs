@@ -29,6 +29,10 @@ const TOP: &[Key<Config>] = &[
     key("log", |config, value| value.text().map(|filter| config.log = Some(filter))),
     key("data_dir", |config, value| value.path().map(|path| config.data_dir = Some(path))),
     key("in_memory", |config, value| value.flag().map(|flag| config.in_memory = flag)),
+    key("sync", |config, value| {
+        config.sync = value.text()?.parse().map_err(|wanted| format!("{wanted} is expected"))?;
+        Ok(())
+    }),
 ];
 
 const ACCESS: &[Key<Config>] = &[
@@ -74,6 +78,11 @@ const LIMITS: &[Key<Config>] = &[
         value.number(0, ANY).map(|n| config.settings.max_queue_messages = n)
     }),
     key("max_queue_bytes", |config, value| value.bytes(0, ANY).map(|n| config.settings.max_queue_bytes = n)),
+    key("max_stored_messages", |config, value| {
+        value.number(0, ANY).map(|n| config.settings.max_stored_messages = n)
+    }),
+    key("min_free_disk", |config, value| value.bytes(0, ANY).map(|n| config.data_limits.min_free = n)),
+    key("max_disk_size", |config, value| value.bytes(1, ANY).map(|n| config.data_limits.max_size = n)),
     key("slow_queue_bytes", |config, value| {
         value.bytes(4096, ANY).map(|n| config.settings.slow_queue_bytes = n)
     }),

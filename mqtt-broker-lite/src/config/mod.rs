@@ -9,6 +9,7 @@ mod value;
 use crate::access::{Access, AccessFiles, Door, Fault, TokenFiles};
 use crate::core::Settings;
 use crate::shell::{Broker, Builder, Listen, ListenLimits, TlsFiles, is_local};
+use crate::store::{Limits, SyncMode};
 use keys::{Key, LISTENER, SECTIONS};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,10 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Whether nothing is kept.
     pub in_memory: bool,
+    /// When what is kept is made safe.
+    pub sync: SyncMode,
+    /// How much of the disk may be taken.
+    pub data_limits: Limits,
     /// Limits and behaviour of the core.
     pub settings: Settings,
     /// Connections in all.
@@ -162,6 +167,8 @@ impl Default for Config {
             log: None,
             data_dir: None,
             in_memory: false,
+            sync: SyncMode::Always,
+            data_limits: Limits::default(),
             settings: Settings { sys_interval: 10_000, ..Settings::default() },
             max_connections: None,
             allow_anonymous: None,
@@ -258,7 +265,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong in files that the configuration names.
     pub fn builder(&self) -> Result<(Builder, Option<Arc<Access>>), Vec<Fault>> {
-        let mut builder = Broker::builder().settings(self.settings.clone());
+        let mut builder = Broker::builder().settings(self.settings.clone()).data_limits(self.data_limits);
         if let Some(most) = self.max_connections {
             builder = builder.max_connections(most);
         }

@@ -1,7 +1,7 @@
 //! The vocabulary of what must survive a crash. Each change is idempotent by its key, and feeding the changes that
 //! are left to a new shard rebuilds it.
 
-use super::{Client, Message, SubscriptionRecord};
+use super::{Client, Message, ShardId, SubscriptionRecord};
 use mqtt_packet::{PacketId, QoS};
 use std::sync::Arc;
 
@@ -12,6 +12,41 @@ pub struct SessionNumber(pub u64);
 /// A stored message, numbered by the shard that stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageNumber(pub u64);
+
+impl MessageNumber {
+    /// Below this bit is the count of the shard that stores it, above it which shard that is.
+    const ALONE: u64 = 1 << 47;
+
+    /// Of a message that several queues may refer to.
+    #[must_use]
+    pub const fn shared(shard: ShardId, count: u64) -> Self {
+        Self((shard.0 as u64) << 48 | count & (Self::ALONE - 1))
+    }
+
+    /// Of a message that one queue refers to and never another: it may be stored with its place there.
+    #[must_use]
+    pub const fn alone(shard: ShardId, count: u64) -> Self {
+        Self(Self::shared(shard, count).0 | Self::ALONE)
+    }
+
+    /// Whether only one queue refers to it.
+    #[must_use]
+    pub const fn is_alone(self) -> bool {
+        self.0 & Self::ALONE != 0
+    }
+
+    /// Which shard stores it.
+    #[must_use]
+    pub const fn shard(self) -> ShardId {
+        ShardId((self.0 >> 48) as u16)
+    }
+
+    /// The how many-th of its shard it is.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        self.0 & (Self::ALONE - 1)
+    }
+}
 
 /// What is known about a session beside its subscriptions and messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,4 +129,12 @@ pub enum Change {
     Retained(Arc<Message>),
     /// This topic has none any more.
     RetainedGone(Box<str>),
+}
+
+impl Change {
+    /// Whether losing this only means that a client gets again what it had: nobody waits until it is safe.
+    #[must_use]
+    pub fn only_forgets(&self) -> bool {
+        matches!(self, Self::MessageGone(_) | Self::QueuedGone(..) | Self::InFlightGone(..))
+    }
 }

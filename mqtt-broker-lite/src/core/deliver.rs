@@ -21,16 +21,28 @@ pub(super) struct Item<'a> {
     pub(super) view: View<'a>,
     message: Option<Arc<Message>>,
     number: Option<MessageNumber>,
+    /// Only one queue of this shard can refer to it.
+    is_alone: bool,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
-        Self { view, message: None, number: None }
+        Self { view, message: None, number: None, is_alone: false }
     }
 
     /// A message that exists already.
     pub(super) fn of(view: View<'a>, message: Arc<Message>) -> Self {
-        Self { view, message: Some(message), number: None }
+        Self { view, message: Some(message), number: None, is_alone: false }
+    }
+
+    /// Stores it for a queue, unless it is stored already.
+    pub(super) fn store(&mut self, terms: Terms<'_>, journal: &mut Journal) -> MessageNumber {
+        // What came by a group may go on to another member.
+        if self.is_alone && terms.group.is_none() && self.number.is_none() {
+            return journal.refer_alone(self.message());
+        }
+        let message = Arc::clone(self.message());
+        journal.refer(&mut self.number, &message)
     }
 
     /// Under which number this shard stores it, if it does.
@@ -80,6 +92,12 @@ impl Shard {
             found.sort_by_key(|(target, _)| *target);
         }
         let mut ids = Vec::new();
+        let mut queues = found
+            .iter()
+            .map(|(target, _)| target)
+            .filter(|target| matches!(target, Target::Session(_) | Target::Group(_)));
+        let first = queues.next();
+        item.is_alone = queues.all(|target| Some(target) == first);
         for grants in found.chunk_by(|(one, _), (other, _)| one == other) {
             let Some(&(target, _)) = grants.first() else {
                 continue;
@@ -150,7 +168,7 @@ impl Shard {
         if terms.qos == QoS::AtMostOnce && !is_online && !self.settings.queue_qos0_offline {
             return;
         }
-        if self.goes_to_disk(key, terms) {
+        if self.goes_to_disk(key, terms, item.message().size()) {
             self.enqueue_stored(key, terms, item);
             return;
         }
@@ -169,7 +187,7 @@ impl Shard {
         let mut queued = queued(terms, item.message());
         if self.journal.is_durable() && session.is_kept() && terms.qos > QoS::AtMostOnce {
             queued.sequence = session.outbound.next_sequence();
-            queued.number = Some(self.journal.refer(&mut item.number, &queued.message));
+            queued.number = Some(item.store(terms, &mut self.journal));
             record_queued(session.number, &queued, &mut self.journal);
         }
         session.outbound.push(queued);
@@ -233,7 +251,7 @@ impl Shard {
                 queued.number = item.number;
             } else {
                 queued.sequence = session.outbound.next_sequence();
-                queued.number = Some(self.journal.refer(&mut item.number, &queued.message));
+                queued.number = Some(item.store(terms, &mut self.journal));
                 record_queued(session.number, queued, &mut self.journal);
             }
             let (session, sequence) = (session.number, queued.sequence);

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 impl Shard {
     /// Whether a message for a session waits on the disk only: behind others that do, or behind a window full.
-    pub(super) fn goes_to_disk(&self, key: usize, terms: Terms<'_>) -> bool {
+    pub(super) fn goes_to_disk(&self, key: usize, terms: Terms<'_>, size: usize) -> bool {
         let Some(session) = self.sessions.get(key) else {
             return false;
         };
         let is_stored = self.journal.is_durable() && session.is_kept() && terms.qos > QoS::AtMostOnce;
         let outbound = &session.outbound;
-        is_stored
-            && (outbound.stored.count > 0
-                || terms.group.is_none() && outbound.queue_len() >= self.settings.queue_window)
+        let most = self.settings.queue_window_bytes.min(self.settings.max_queue_bytes);
+        let is_full = outbound.queue_len() >= self.settings.queue_window
+            || outbound.queue_bytes().saturating_add(size) > most;
+        is_stored && (outbound.stored.count > 0 || terms.group.is_none() && is_full)
     }
 
     /// Lets a message wait on the disk, if it may.
@@ -32,20 +33,22 @@ impl Shard {
         }
         let mut queued = queued(terms, item.message());
         queued.sequence = session.outbound.next_sequence();
-        queued.number = Some(self.journal.refer(item.number(), &queued.message));
+        queued.number = Some(item.store(terms, &mut self.journal));
         record_queued(session.number, &queued, &mut self.journal);
         session.outbound.push_stored();
     }
 
     /// Asks for what is next on the disk, before the memory runs out.
     pub(super) fn fetch(&mut self, key: usize) {
-        let window = self.settings.queue_window;
+        let (window, bytes) = (self.settings.queue_window, self.settings.queue_window_bytes);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let (number, waiting) = (session.number, session.outbound.queue_len());
+        let number = session.number;
+        let is_low =
+            session.outbound.queue_len() <= window >> 1 && session.outbound.queue_bytes() <= bytes >> 1;
         let stored = &mut session.outbound.stored;
-        if stored.count > 0 && !stored.is_asked && waiting <= window >> 1 && session.connection.is_some() {
+        if stored.count > 0 && !stored.is_asked && is_low && session.connection.is_some() {
             stored.is_asked = true;
             self.outputs.push_back(Output::Fetch(number, stored.after, window));
         }

@@ -1,7 +1,7 @@
 //! What this turn changes of what must survive, under one cause, and which causes are not safe yet.
 
 use super::{Cause, Change, Message, MessageNumber, SessionNumber, ShardId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Journal {
     changes: Vec<Change>,
     /// Causes that are not safe yet, each with the sessions that wait for them.
     unsynced: BTreeMap<Cause, Vec<SessionNumber>>,
+    /// Those of them that are something else than a write.
+    waits: BTreeSet<Cause>,
     /// How many queues refer to each stored message.
     references: References,
 }
@@ -70,6 +72,7 @@ impl Journal {
             open: None,
             changes: Vec::new(),
             unsynced: BTreeMap::new(),
+            waits: BTreeSet::new(),
             references: References::default(),
         }
     }
@@ -84,13 +87,19 @@ impl Journal {
             return;
         }
         if self.open.is_none() {
-            self.open = Some(self.begin_wait());
+            self.open = Some(self.begin());
         }
         self.changes.push(change);
     }
 
     /// Something else to wait for, under a number of its own.
     pub(super) fn begin_wait(&mut self) -> Cause {
+        let cause = self.begin();
+        self.waits.insert(cause);
+        cause
+    }
+
+    fn begin(&mut self) -> Cause {
         self.last_cause = self.last_cause.saturating_add(1);
         let cause = Cause { shard: self.shard, number: self.last_cause };
         self.unsynced.insert(cause, Vec::new());
@@ -100,7 +109,7 @@ impl Journal {
     /// Begins the cause of this turn, even if this shard has nothing to write for it.
     pub(super) fn open(&mut self) {
         if self.durable && self.open.is_none() {
-            self.open = Some(self.begin_wait());
+            self.open = Some(self.begin());
         }
     }
 
@@ -126,7 +135,7 @@ impl Journal {
 
     /// Everything that was written and is not safe yet, this turn included.
     pub(super) fn unsynced(&self) -> impl Iterator<Item = Cause> {
-        self.unsynced.keys().copied()
+        self.unsynced.keys().filter(|cause| !self.waits.contains(cause)).copied()
     }
 
     /// Ends the turn.
@@ -141,6 +150,7 @@ impl Journal {
 
     /// A cause is safe; returns the sessions that may wait for it.
     pub(super) fn synced(&mut self, cause: Cause) -> Vec<SessionNumber> {
+        self.waits.remove(&cause);
         self.unsynced.remove(&cause).unwrap_or_default()
     }
 
@@ -152,15 +162,22 @@ impl Journal {
     ) -> MessageNumber {
         let stored = match *number {
             Some(stored) => stored,
-            None => {
-                self.last_message = self.last_message.saturating_add(1);
-                let stored = MessageNumber(u64::from(self.shard.0) << 48 | self.last_message);
-                self.record(Change::Message(stored, Arc::clone(message)));
-                stored
-            }
+            None => self.store(MessageNumber::shared, message),
         };
         *number = Some(stored);
         self.references.add(stored);
+        stored
+    }
+
+    /// Stores a message that one queue refers to, and never another.
+    pub(super) fn refer_alone(&mut self, message: &Arc<Message>) -> MessageNumber {
+        self.store(MessageNumber::alone, message)
+    }
+
+    fn store(&mut self, number: fn(ShardId, u64) -> MessageNumber, message: &Arc<Message>) -> MessageNumber {
+        self.last_message = self.last_message.saturating_add(1);
+        let stored = number(self.shard, self.last_message);
+        self.record(Change::Message(stored, Arc::clone(message)));
         stored
     }
 
@@ -182,7 +199,7 @@ impl Journal {
         let Some(number) = number else {
             return;
         };
-        if self.references.remove(number) {
+        if number.is_alone() || self.references.remove(number) {
             self.record(Change::MessageGone(number));
         }
     }
@@ -194,9 +211,11 @@ impl Journal {
 
     /// A message and a reference to it that were stored before a restart.
     pub(super) fn restore(&mut self, number: MessageNumber) {
-        self.references.add(number);
-        if number.0 >> 48 == u64::from(self.shard.0) {
-            self.last_message = self.last_message.max(number.0 & 0xFFFF_FFFF_FFFF);
+        if !number.is_alone() {
+            self.references.add(number);
+        }
+        if number.shard() == self.shard {
+            self.last_message = self.last_message.max(number.count());
         }
     }
 }

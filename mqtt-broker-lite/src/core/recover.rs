@@ -8,20 +8,28 @@ use super::subscribe::grant;
 use super::timers::Timer;
 use super::{Change, Message, MessageNumber, Now, SessionNumber, SessionRecord, SubscriptionRecord};
 use mqtt_packet::TopicFilter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// What is known of a piece of what is stored.
+#[derive(Default)]
+struct Piece {
+    messages: BTreeMap<MessageNumber, Arc<Message>>,
+    /// Places in queues that were written anew.
+    moved: BTreeSet<(SessionNumber, u64)>,
+}
 
 impl Shard {
     /// Rebuilds what was stored, from the changes that are left of it: sessions before what belongs to them, messages
-    /// before what refers to them, queues before what is in flight. May be called with one piece after the other;
-    /// a message is in the same piece as what refers to it.
+    /// before what refers to them, a place in a queue before what is in flight of it. May be called with one piece after
+    /// the other; a message is in the same piece as what refers to it.
     ///
     /// Sessions that were connected count as lost at this moment; time that passed since the others were left counts.
     pub fn restore(&mut self, now: Now, stored: impl IntoIterator<Item = Change>) {
         self.now = now;
-        let mut messages = BTreeMap::new();
+        let mut piece = Piece::default();
         for change in stored {
-            self.restore_one(change, &mut messages);
+            self.restore_one(change, &mut piece);
         }
         self.end_turn();
     }
@@ -44,14 +52,14 @@ impl Shard {
         }
     }
 
-    fn restore_one(&mut self, change: Change, messages: &mut BTreeMap<MessageNumber, Arc<Message>>) {
+    fn restore_one(&mut self, change: Change, piece: &mut Piece) {
         match change {
             Change::Session(number, record) => self.restore_session(number, record),
             Change::Group(number, name) => self.restore_group(number, &name),
             Change::Subscription(number, filter, record) => self.restore_subscription(number, filter, record),
-            Change::Message(number, message) => drop(messages.insert(number, message)),
+            Change::Message(number, message) => drop(piece.messages.insert(number, message)),
             Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } => {
-                if let Some(message) = messages.get(&number) {
+                if let Some(message) = piece.messages.get(&number) {
                     let queued = Queued {
                         sequence,
                         message: Arc::clone(message),
@@ -61,10 +69,16 @@ impl Shard {
                         subscription_ids,
                         group: None,
                     };
-                    self.restore_queued(session, queued, number);
+                    if self.restore_queued(session, queued, number) {
+                        piece.moved.insert((session, sequence));
+                    }
                 }
             }
             Change::InFlight { session, sequence, serial, received } => {
+                if piece.moved.contains(&(session, sequence)) {
+                    // It may have been stored with its place, which was written anew.
+                    self.journal.record(Change::InFlight { session, sequence, serial, received });
+                }
                 if let Some(session) = self.numbered(session) {
                     session.outbound.restore_in_flight(sequence, serial, received);
                 }
@@ -87,8 +101,15 @@ impl Shard {
         }
     }
 
-    fn restore_queued(&mut self, owner: SessionNumber, mut queued: Queued, mut number: MessageNumber) {
-        if number.0 >> 48 != u64::from(self.settings.shard.0) && self.journal.is_durable() {
+    /// True if it had to be written anew.
+    fn restore_queued(
+        &mut self,
+        owner: SessionNumber,
+        mut queued: Queued,
+        mut number: MessageNumber,
+    ) -> bool {
+        let is_moved = number.shard() != self.settings.shard && self.journal.is_durable();
+        if is_moved {
             // Another shard numbered it, when there were more or fewer of them: a message has one owner.
             let mut own = None;
             number = self.journal.refer(&mut own, &queued.message);
@@ -102,6 +123,7 @@ impl Shard {
             session.outbound.restore(queued);
             self.journal.restore(number);
         }
+        is_moved
     }
 
     /// Numbers that were given are not given again.

@@ -46,6 +46,8 @@ pub struct Settings {
     /// Messages that wait for a stored session in memory; from there on they wait on the disk and are read back. Without
     /// a store there is no use for it.
     pub queue_window: usize,
+    /// Bytes of them.
+    pub queue_window_bytes: usize,
     /// Messages that wait for a session on the disk.
     pub max_stored_messages: usize,
     /// Messages that wait for a session in memory.
@@ -99,6 +101,7 @@ impl Default for Settings {
             window: 256 << 10,
             slow_queue_bytes: 1 << 20,
             queue_window: usize::MAX,
+            queue_window_bytes: usize::MAX,
             max_stored_messages: 100_000_000,
             max_queue_messages: 100_000,
             max_queue_bytes: 16 << 20,

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// After so many changes a batch is closed, so that the first in it do not wait for ever.
 const BATCH: usize = 512;
+/// How long what nobody waits for may wait for a batch that somebody waits for.
+const RIDE: Duration = Duration::from_millis(5);
 /// How often it is looked whether the disk has room.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -88,6 +90,8 @@ impl Committer {
             every,
             unsynced: None,
             pending: Pending::default(),
+            is_awaited: false,
+            riding: None,
             fetches: Vec::new(),
             looked: None,
             is_full: false,
@@ -122,6 +126,10 @@ struct Writer {
     /// When the first thing was committed that is not synced.
     unsynced: Option<Instant>,
     pending: Pending,
+    /// Whether somebody waits for something of what is pending.
+    is_awaited: bool,
+    /// Since when something is pending that nobody waits for.
+    riding: Option<Instant>,
     fetches: Vec<Fetch>,
     /// When it was looked last whether there is room.
     looked: Option<Instant>,
@@ -133,19 +141,30 @@ impl Writer {
         loop {
             let is_closing = self.gather()?;
             self.look_for_room()?;
-            let batch = self.pending.take();
-            if !batch.is_empty() {
-                self.store.commit(&batch)?;
-                if self.every.is_some() {
-                    self.unsynced.get_or_insert_with(Instant::now);
-                }
-                self.tell(&batch);
+            let is_late = self.riding.is_some_and(|since| since.elapsed() >= RIDE);
+            if self.is_awaited || is_late || is_closing || !self.fetches.is_empty() {
+                self.commit()?;
             }
-            self.fetch(&batch)?;
             if is_closing {
                 return self.store.close();
             }
         }
+    }
+
+    /// Makes safe what is complete.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let batch = self.pending.take();
+        // What is not complete may be awaited.
+        self.is_awaited &= !self.pending.is_empty();
+        self.riding = (!self.pending.is_empty()).then(Instant::now);
+        if !batch.is_empty() {
+            self.store.commit(&batch)?;
+            if self.every.is_some() {
+                self.unsynced.get_or_insert_with(Instant::now);
+            }
+            self.tell(&batch);
+        }
+        self.fetch(&batch)
     }
 
     /// Waits for something to write and takes what there is; true if it is the last.
@@ -156,6 +175,8 @@ impl Writer {
             match order {
                 Order::Write(writer, cause, part, written) => {
                     changes = changes.saturating_add(written.len());
+                    self.is_awaited |= written.is_empty() || !written.iter().all(Change::only_forgets);
+                    self.riding.get_or_insert_with(Instant::now);
                     self.pending.write(writer, cause, part, written);
                 }
                 Order::Fetch(fetch) => {
@@ -175,29 +196,24 @@ impl Writer {
         Ok(false)
     }
 
-    /// The next order; syncs meanwhile if it is time.
+    /// The next order, if there is one before something else is to be done; syncs if it is time.
     fn first(&mut self) -> Result<Option<Order>, StoreError> {
-        let (Some(every), Some(since)) = (self.every, self.unsynced) else {
-            // Room comes without anybody saying so.
-            let patience = if self.is_full { LOOK } else { Duration::MAX };
-            return match self.orders.recv_timeout(patience) {
-                Ok(order) => Ok(Some(order)),
-                Err(RecvTimeoutError::Timeout) => Ok(None),
-                Err(RecvTimeoutError::Disconnected) => Ok(Some(Order::Close)),
-            };
+        let left = |since: Instant, patience: Duration| patience.saturating_sub(since.elapsed());
+        let sync_in = self.every.zip(self.unsynced).map(|(every, since)| left(since, every));
+        let ride_in = self.riding.map(|since| left(since, RIDE));
+        // Room comes without anybody saying so.
+        let look_in = self.is_full.then_some(LOOK);
+        let patience = [sync_in, ride_in, look_in].into_iter().flatten().min().unwrap_or(Duration::MAX);
+        let order = match self.orders.recv_timeout(patience) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Order::Close),
         };
-        match self.orders.recv_timeout(every.saturating_sub(since.elapsed())) {
-            Ok(order) if since.elapsed() < every => Ok(Some(order)),
-            late => {
-                self.store.sync()?;
-                self.unsynced = None;
-                match late {
-                    Ok(order) => Ok(Some(order)),
-                    Err(RecvTimeoutError::Timeout) => Ok(None),
-                    Err(RecvTimeoutError::Disconnected) => Ok(Some(Order::Close)),
-                }
-            }
+        if self.every.zip(self.unsynced).is_some_and(|(every, since)| since.elapsed() >= every) {
+            self.store.sync()?;
+            self.unsynced = None;
         }
+        Ok(order)
     }
 
     /// Says to all shards when the disk is full, and when it is not any more.

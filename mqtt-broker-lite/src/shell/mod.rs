@@ -4,6 +4,8 @@
 
 mod ask;
 mod carrier;
+#[cfg(all(unix, feature = "persistence"))]
+mod control;
 mod disk;
 mod guard;
 mod inside;
@@ -18,7 +20,7 @@ use crate::access::Access as FileAccess;
 use crate::core::{Access, AllowAll, Client, Credentials, Policy, Settings, Shard, ShardId, Verdict};
 #[cfg(feature = "persistence")]
 use crate::store::Fjall;
-use crate::store::{Limits, Store, StoreError, SyncMode};
+use crate::store::{Limits, Store, StoreError, SyncMode, WINDOW_BYTES};
 #[cfg(feature = "access")]
 pub(crate) use ask::Answer;
 pub(crate) use ask::Gate;
@@ -26,6 +28,8 @@ pub use ask::{Applicant, Authenticator, Task};
 use ask::{Nobody, OnExecutor};
 #[cfg(feature = "tls")]
 pub use carrier::tls::{ClientCertificates, TlsFiles};
+#[cfg(all(unix, feature = "persistence"))]
+use control::Control;
 use disk::{Committer, OnFault};
 use guard::Guard;
 pub use inside::Subscription;
@@ -250,11 +254,12 @@ impl Builder {
             mailboxes: mailboxes.clone(),
             threads: Vec::new(),
             committer: None,
+            #[cfg(all(unix, feature = "persistence"))]
+            control: None,
             observers: AtomicU64::new(0),
         };
         if let Some(store) = store {
-            let on_fault = self.on_fault.unwrap_or_else(|| Box::new(|fault| tracing::error!("{fault}")));
-            broker.committer = Some(Committer::start(store, self.sync, mailboxes.clone(), on_fault)?);
+            self.start_committer(&mut broker, store)?;
         }
         let disk = broker.committer.as_ref().map(|committer| committer.disk.clone());
         for (shard, mut worker) in workers.into_iter().enumerate() {
@@ -265,6 +270,18 @@ impl Builder {
             broker.threads.push(thread.spawn(move || worker.run())?);
         }
         Ok(broker)
+    }
+
+    /// Starts the thread that makes safe what the shards write, and the one that is asked for copies.
+    fn start_committer(self, broker: &mut Broker, store: Box<dyn Store>) -> io::Result<()> {
+        let on_fault = self.on_fault.unwrap_or_else(|| Box::new(|fault| tracing::error!("{fault}")));
+        let committer = Committer::start(store, self.sync, broker.mailboxes.clone(), on_fault)?;
+        #[cfg(all(unix, feature = "persistence"))]
+        if let Some(directory) = &self.data {
+            broker.control = Control::start(directory, committer.disk.clone());
+        }
+        broker.committer = Some(committer);
+        Ok(())
     }
 
     /// Where the listeners are to be; in the open only with something that decides who may come in.
@@ -285,8 +302,14 @@ impl Builder {
         let mut store = self.open_store()?;
         let may_forget = self.sync != SyncMode::Always;
         let durable = store.is_some();
-        let queue_window = if durable { self.settings.queue_window.min(WINDOW) } else { usize::MAX };
-        let settings = Settings { durable, may_forget, queue_window, ..self.settings.clone() };
+        let (queue_window, queue_window_bytes) = match durable {
+            true => {
+                (self.settings.queue_window.min(WINDOW), self.settings.queue_window_bytes.min(WINDOW_BYTES))
+            }
+            false => (usize::MAX, usize::MAX),
+        };
+        let settings =
+            Settings { durable, may_forget, queue_window, queue_window_bytes, ..self.settings.clone() };
         let policy = || match &self.policy {
             Some(make) => make(),
             None if self.gate.is_some() => Box::new(AskAll),
@@ -336,6 +359,9 @@ pub struct Broker {
     threads: Vec<JoinHandle<()>>,
     /// Makes safe what the shards write, if there is a store.
     committer: Option<Committer>,
+    /// Where copies of the store are asked for.
+    #[cfg(all(unix, feature = "persistence"))]
+    control: Option<Control>,
     /// How many subscriptions inside the process there were.
     observers: AtomicU64,
 }
@@ -430,6 +456,8 @@ impl Broker {
                 tracing::error!("a shard panicked");
             }
         }
+        #[cfg(all(unix, feature = "persistence"))]
+        drop(self.control.take());
         if let Some(committer) = self.committer.take() {
             committer.close();
         }

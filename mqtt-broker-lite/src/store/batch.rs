@@ -2,6 +2,7 @@
 
 use super::record::Kind;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The changes of a batch, each key once: what is put and removed again before it was ever written is not written.
@@ -30,26 +31,34 @@ impl Batch {
     }
 
     pub(super) fn put(&mut self, kind: Kind, key: Vec<u8>, value: Vec<u8>) {
-        match self.index.get(&(kind, key.clone())).and_then(|&at| self.steps.get_mut(at)) {
-            Some(step) => {
-                step.value = Some(value);
-                step.is_void = false;
-            }
-            None => {
-                // Numbers of messages and places in queues are given once.
-                let is_new = matches!(kind, Kind::Message | Kind::Queue);
-                self.push(Step { kind, key, value: Some(value), is_new, is_void: false });
-            }
+        if let Some(step) = self.find(kind, &key) {
+            step.value = Some(value);
+            step.is_void = false;
+            return;
         }
+        // Numbers of messages and places in queues are given once.
+        let is_new = matches!(kind, Kind::Message | Kind::Queue);
+        self.steps.push(Step { kind, key, value: Some(value), is_new, is_void: false });
     }
 
     pub(super) fn remove(&mut self, kind: Kind, key: Vec<u8>) {
-        match self.index.get(&(kind, key.clone())).and_then(|&at| self.steps.get_mut(at)) {
-            Some(step) => {
-                step.value = None;
-                step.is_void = step.is_new;
+        if let Some(step) = self.find(kind, &key) {
+            step.value = None;
+            step.is_void = step.is_new;
+            return;
+        }
+        self.steps.push(Step { kind, key, value: None, is_new: false, is_void: false });
+    }
+
+    /// The step of a key; if there is none, the next that is added is taken for it.
+    fn find(&mut self, kind: Kind, key: &[u8]) -> Option<&mut Step> {
+        let next = self.steps.len();
+        match self.index.entry((kind, key.to_vec())) {
+            Entry::Occupied(at) => self.steps.get_mut(*at.get()),
+            Entry::Vacant(free) => {
+                free.insert(next);
+                None
             }
-            None => self.push(Step { kind, key, value: None, is_new: false, is_void: false }),
         }
     }
 
@@ -61,11 +70,6 @@ impl Batch {
                 step.is_void = step.is_new;
             }
         }
-    }
-
-    fn push(&mut self, step: Step) {
-        self.index.insert((step.kind, step.key.clone()), self.steps.len());
-        self.steps.push(step);
     }
 
     /// What is to be written, in order, with the number and the checksum at the end.

@@ -7,14 +7,16 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// The format of everything in the directory. A version that cannot read what the one before wrote counts up.
-const FORMAT: u32 = 1;
+/// The format of everything in the directory; what has changed counts it up. What is older is read as it is, and new
+/// records beside it are of the newest format: 2 keeps a message for one queue with its place there.
+const FORMAT: u32 = 2;
 const TITLE: &str = "mqtt-broker-lite data, format ";
 
 /// A data directory that is ours alone for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,
+    format: u32,
     _lock: File,
 }
 
@@ -35,9 +37,9 @@ impl Directory {
         match found {
             Some(found) if found > FORMAT => return Err(StoreError::Newer { found, known: FORMAT }),
             Some(_) => {}
-            None => write_whole(path, "format", format!("{TITLE}{FORMAT}\n").as_bytes())?,
+            None => write_format(path)?,
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), format: found.unwrap_or(FORMAT), _lock: lock })
     }
 
     /// Takes a directory that is one of ours already.
@@ -72,6 +74,11 @@ impl Directory {
 
     /// From now on somebody writes here.
     pub(super) fn begin(&self, mode: SyncMode) -> Result<(), StoreError> {
+        // Before anything is written that an older version could not read.
+        if self.format < FORMAT {
+            tracing::info!("the store has format {} and goes on with {FORMAT}", self.format);
+            write_format(&self.path)?;
+        }
         let mode = match mode {
             SyncMode::Always => "always\n",
             SyncMode::Interval(_) | SyncMode::Off => "later\n",
@@ -141,6 +148,10 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+fn write_format(path: &Path) -> io::Result<()> {
+    write_whole(path, "format", format!("{TITLE}{FORMAT}\n").as_bytes())
 }
 
 fn read_format(text: &str) -> Result<u32, StoreError> {

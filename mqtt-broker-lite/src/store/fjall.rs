@@ -7,7 +7,7 @@ use super::directory::Directory;
 use super::journals;
 use super::record::{self, Kind, Unreadable};
 use super::restoring::Restoring;
-use super::{Copier, Limits, Restored, Store, StoreError, SyncMode, Written, tables};
+use super::{Copier, Limits, Restored, Store, StoreError, SyncMode, WINDOW_BYTES, Written, tables};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use std::collections::{BTreeMap, HashSet};
@@ -32,6 +32,10 @@ impl From<fjall::Error> for StoreError {
     fn from(error: fjall::Error) -> Self {
         match error {
             fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => Self::Io(source),
+            // Something that it did beside has failed, and it does not say what.
+            fjall::Error::Poisoned => {
+                Self::Io(std::io::Error::other("tables could not be written: is the disk full or faulty?"))
+            }
             error => Self::Database(Box::new(error)),
         }
     }
@@ -47,6 +51,8 @@ pub struct Fjall {
     last_batch: u64,
     limits: Limits,
     cut_off: Vec<String>,
+    /// The keys of [`Kind::InFlight`]: most of what is in flight is stored with its place in the queue.
+    in_flight: HashSet<Vec<u8>>,
 }
 
 /// Looks at a key and its value.
@@ -106,6 +112,10 @@ impl Fjall {
                 format!("the journals end with batch {last}, but there was batch {}", store.last_batch);
             return Err(StoreError::Damaged(what));
         }
+        for guard in store.table(Kind::InFlight).iter() {
+            let key = guard.key()?.to_vec();
+            store.in_flight.insert(key);
+        }
         store.directory.begin(sync)?;
         Ok(store)
     }
@@ -132,6 +142,7 @@ impl Fjall {
             last_batch: 0,
             limits: Limits::default(),
             cut_off: Vec::new(),
+            in_flight: HashSet::new(),
         };
         if let Some(value) = store.table(Kind::Meta).get(Batch::KEY)? {
             store.last_batch = Batch::number(&value).ok_or(Unreadable(Kind::Meta))?;
@@ -188,7 +199,7 @@ impl Fjall {
                 let Ok((key, value)) = guard.into_inner() else {
                     break;
                 };
-                if record::change(kind, &key, &value).is_ok() && records.insert(key, value).is_some() {
+                if record::changes(kind, &key, &value).is_ok() && records.insert(key, value).is_some() {
                     break;
                 }
             }
@@ -230,11 +241,20 @@ impl Fjall {
         snapshot.iter(self.table(kind)).map(|guard| Ok(guard.into_inner()?))
     }
 
-    pub(super) fn message(
+    /// The message of a place in a queue, which may be stored with it.
+    pub(super) fn message_of(
         &self,
         snapshot: &Snapshot,
-        number: MessageNumber,
+        queued: &Change,
+        with: Option<Change>,
     ) -> Result<Option<Change>, StoreError> {
+        match (with, queued) {
+            (None, Change::Queued { message, .. }) => self.message(snapshot, *message),
+            (with, _) => Ok(with),
+        }
+    }
+
+    fn message(&self, snapshot: &Snapshot, number: MessageNumber) -> Result<Option<Change>, StoreError> {
         let key = number.0.to_be_bytes();
         match snapshot.get(self.table(Kind::Message), key)? {
             Some(value) => Ok(Some(record::change(Kind::Message, &key, &value)?)),
@@ -263,6 +283,35 @@ impl Fjall {
         }
         written.commit()?;
         self.last_batch = number;
+        Ok(())
+    }
+
+    /// Adds what a change does to a batch.
+    fn add(&mut self, step: record::Step, steps: &mut Batch) -> Result<(), StoreError> {
+        match step {
+            record::Step::Put(kind, key, value) => {
+                if kind == Kind::InFlight {
+                    self.in_flight.insert(key.clone());
+                }
+                steps.put(kind, key, value);
+            }
+            // It may be stored with its place in the queue, and go with that.
+            record::Step::Remove(Kind::InFlight, key) if !self.in_flight.remove(&key) => {}
+            record::Step::Remove(kind, key) => steps.remove(kind, key),
+            record::Step::Forget(number) => {
+                let prefix = record::key(number);
+                for kind in [Kind::Subscription, Kind::Queue, Kind::InFlight, Kind::Received] {
+                    steps.forget(kind, &prefix);
+                    for guard in self.table(kind).prefix(&prefix) {
+                        steps.remove(kind, guard.key()?.to_vec());
+                    }
+                }
+                steps.remove(Kind::Session, prefix.clone());
+                steps.remove(Kind::Group, prefix.clone());
+                self.in_flight.retain(|key| !key.starts_with(&prefix));
+            }
+            record::Step::Nothing => {}
+        }
         Ok(())
     }
 
@@ -318,7 +367,8 @@ fn examine(directory: &Directory) -> Result<Examined, StoreError> {
 fn options(kind: Kind) -> KeyspaceCreateOptions {
     let memtable = match kind {
         Kind::Meta => 256 * KIB,
-        Kind::Message | Kind::Retained => 32 * MIB,
+        Kind::Queue => 32 * MIB,
+        Kind::Message | Kind::Retained => 16 * MIB,
         _ => 8 * MIB,
     };
     KeyspaceCreateOptions::default().max_memtable_size(memtable)
@@ -327,21 +377,11 @@ fn options(kind: Kind) -> KeyspaceCreateOptions {
 impl Store for Fjall {
     fn commit(&mut self, batch: &[Written]) -> Result<(), StoreError> {
         let mut steps = Batch::default();
-        for change in batch.iter().flat_map(|written| &written.changes) {
-            match record::step(change) {
-                record::Step::Put(kind, key, value) => steps.put(kind, key, value),
-                record::Step::Remove(kind, key) => steps.remove(kind, key),
-                record::Step::Forget(number) => {
-                    let prefix = record::key(number);
-                    for kind in [Kind::Subscription, Kind::Queue, Kind::InFlight, Kind::Received] {
-                        steps.forget(kind, &prefix);
-                        for guard in self.table(kind).prefix(&prefix) {
-                            steps.remove(kind, guard.key()?.to_vec());
-                        }
-                    }
-                    steps.remove(Kind::Session, prefix.clone());
-                    steps.remove(Kind::Group, prefix);
-                }
+        for written in batch {
+            let mut rest = &written.changes[..];
+            while let Some((step, used)) = record::step(rest) {
+                self.add(step, &mut steps)?;
+                rest = rest.get(used..).unwrap_or_default();
             }
         }
         self.write(steps)
@@ -367,7 +407,7 @@ impl Store for Fjall {
                 };
                 let number = found.first_chunk().map(|key| u64::from_be_bytes(*key));
                 let number = number.ok_or(Unreadable(kind))?;
-                last = last.max(number & 0xFFFF_FFFF_FFFF);
+                last = last.max(MessageNumber(number).count());
                 above = Some((number >> 48 << 48).to_be_bytes().to_vec());
             }
         }
@@ -392,16 +432,20 @@ impl Store for Fjall {
         let snapshot = self.database.snapshot();
         let behind = record::pair(session, after.saturating_add(1))..=record::pair(session, u64::MAX);
         let mut found = Vec::new();
+        let mut bytes = 0_usize;
         for guard in snapshot.range(self.table(Kind::Queue), behind).take(limit) {
             let (key, value) = guard.into_inner()?;
-            let change = record::change(Kind::Queue, &key, &value)?;
+            let (queued, with, _) = record::place_of(&key, &value)?;
             // Whoever wants all only wants to know which.
-            if let Change::Queued { message, .. } = &change
-                && limit < usize::MAX
-            {
-                found.extend(self.message(&snapshot, *message)?);
+            if limit < usize::MAX {
+                let message = self.message_of(&snapshot, &queued, with)?;
+                bytes = bytes.saturating_add(message.as_ref().map_or(0, record::size));
+                found.extend(message);
             }
-            found.push(change);
+            found.push(queued);
+            if bytes >= WINDOW_BYTES {
+                break;
+            }
         }
         Ok(found)
     }
@@ -417,7 +461,7 @@ impl Store for Fjall {
             let mut wanted = HashSet::new();
             for entry in self.records(&self.database.snapshot(), Kind::Queue) {
                 let (key, value) = entry?;
-                if let Change::Queued { message, .. } = record::change(Kind::Queue, &key, &value)? {
+                if let (Change::Queued { message, .. }, None, _) = record::place_of(&key, &value)? {
                     wanted.insert(message);
                 }
             }

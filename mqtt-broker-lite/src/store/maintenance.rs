@@ -1,7 +1,9 @@
 //! What an operator does with a store that nobody has open: look whether it is whole, use what is left of it, read it.
 
-#![allow(clippy::disallowed_methods)] // A store touches files.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A store touches files.
 
+#[cfg(unix)]
+use super::CONTROL;
 use super::directory::Directory;
 use super::fjall::Fjall;
 use super::json;
@@ -9,6 +11,10 @@ use super::record::{self, Kind};
 use super::{StoreError, SyncMode, journals, tables};
 use std::fs;
 use std::io::Write;
+#[cfg(unix)]
+use std::io::{ErrorKind, Read};
+#[cfg(unix)]
+use std::os::unix::{ffi::OsStrExt, net::UnixStream};
 use std::path::Path;
 
 /// Something about a store, and whether it is a fault.
@@ -123,8 +129,9 @@ pub fn dump(directory: &Path, out: &mut impl Write) -> Result<(), StoreError> {
     let store = Fjall::open(directory, SyncMode::Always)?;
     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Meta) {
         store.each(kind, &mut |key, value| {
-            let change = record::change(kind, key, value)?;
-            writeln!(out, "{}", json::line(&change))?;
+            for change in record::changes(kind, key, value)? {
+                writeln!(out, "{}", json::line(&change))?;
+            }
             Ok(())
         })?;
     }
@@ -132,15 +139,41 @@ pub fn dump(directory: &Path, out: &mut impl Write) -> Result<(), StoreError> {
     super::Store::close(&mut store)
 }
 
-/// Copies a store to a directory that is missing or empty.
+/// Copies a store to a directory that is missing or empty. If a broker has it open, the broker makes the copy, while it
+/// goes on.
 ///
 /// # Errors
 /// It cannot be read, or not be written there.
 pub fn backup(directory: &Path, target: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    match Directory::existing(directory) {
+        Err(StoreError::InUse(_)) => return ask_for_backup(directory, target),
+        other => drop(other?),
+    }
+    #[cfg(not(unix))]
     drop(Directory::existing(directory)?);
     let mut store = Fjall::open(directory, SyncMode::Always)?;
     store.snapshot().copy_to(target)?;
     super::Store::close(&mut store)
+}
+
+/// Lets the broker that has it open copy it.
+#[cfg(unix)]
+fn ask_for_backup(directory: &Path, target: &Path) -> Result<(), StoreError> {
+    // Another of these commands may have it.
+    let Ok(mut stream) = UnixStream::connect(directory.join(CONTROL)) else {
+        return Err(StoreError::InUse(directory.to_owned()));
+    };
+    let target = std::path::absolute(target)?;
+    stream.write_all(target.as_os_str().as_bytes())?;
+    stream.write_all(b"\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.trim_end() {
+        "done" => Ok(()),
+        "" => Err(StoreError::Io(ErrorKind::UnexpectedEof.into())),
+        fault => Err(StoreError::Io(std::io::Error::other(fault.to_owned()))),
+    }
 }
 
 /// Gives back the space of what was removed.

@@ -133,7 +133,7 @@ impl Store for Memory {
     fn last_number(&self) -> Result<u64, StoreError> {
         let sessions = self.sessions.keys().chain(self.groups.keys()).map(|number| number.0);
         let numbers = sessions.chain(self.messages.keys().map(|number| number.0));
-        Ok(numbers.map(|number| number & 0xFFFF_FFFF_FFFF).max().unwrap_or(0))
+        Ok(numbers.map(|number| MessageNumber(number).count()).max().unwrap_or(0))
     }
 
     fn restore(

@@ -46,6 +46,24 @@ pub enum SyncMode {
     Off,
 }
 
+/// As on the command line and in the configuration.
+impl std::str::FromStr for SyncMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "always" => Ok(Self::Always),
+            "off" => Ok(Self::Off),
+            text => text
+                .strip_suffix("ms")
+                .and_then(|number| number.parse().ok())
+                .filter(|&every| every > 0)
+                .map(|every| Self::Interval(Duration::from_millis(every)))
+                .ok_or("always, off, or milliseconds such as 100ms"),
+        }
+    }
+}
+
 /// How much of the disk a store may take. Beyond that new messages of QoS 1 and 2 are refused, until there is room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -92,6 +110,14 @@ pub enum StoreError {
     Database(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Bytes of a session's queue that are in memory: a window ends with as many messages as there may be in one, or with
+/// these, but has at least one message.
+pub const WINDOW_BYTES: usize = 4 << 20;
+
+/// The socket in a data directory by which the broker that has it open is asked for a copy.
+#[cfg(all(unix, feature = "persistence"))]
+pub(crate) const CONTROL: &str = "control";
+
 /// A piece of what is stored.
 #[derive(Debug)]
 pub enum Restored<'a> {
@@ -128,7 +154,7 @@ pub trait Store: Send {
 
     /// Gives back what is stored, to each of so many shards what is at home there, in the order in which
     /// [`Shard::restore`](crate::core::Shard::restore) wants it, piece by piece. Of each session's messages as many as
-    /// fit its window; of the others only how many there are.
+    /// fit its window, see [`WINDOW_BYTES`]; of the others only how many there are.
     ///
     /// # Errors
     /// It cannot be read.
@@ -139,7 +165,7 @@ pub trait Store: Send {
         give: &mut dyn FnMut(ShardId, Restored<'_>),
     ) -> Result<(), StoreError>;
 
-    /// Reads up to so many messages that wait for a session behind a place in its order.
+    /// Reads up to so many messages that wait for a session behind a place in its order, see [`WINDOW_BYTES`].
     ///
     /// # Errors
     /// It cannot be read.

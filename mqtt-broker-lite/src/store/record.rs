@@ -64,9 +64,66 @@ pub(super) enum Step {
     Remove(Kind, Vec<u8>),
     /// Everything of a session or group but the record itself, which is removed by its own step.
     Forget(SessionNumber),
+    Nothing,
 }
 
-pub(super) fn step(change: &Change) -> Step {
+/// What the first of these changes does, together with those behind it that are stored with it: a message with its one
+/// place in a queue, and that it is in flight. How many that are.
+pub(super) fn step(changes: &[Change]) -> Option<(Step, usize)> {
+    let (first, rest) = changes.split_first()?;
+    if let Change::Message(number, stored) = first
+        && number.is_alone()
+        && let Some(queued @ Change::Queued { message, .. }) = rest.first()
+        && message == number
+    {
+        let serial = serial_of(queued, rest.get(1));
+        let step = place(queued, serial, Some(stored))?;
+        return Some((step, if serial.is_some() { 3 } else { 2 }));
+    }
+    if let queued @ Change::Queued { .. } = first {
+        let serial = serial_of(queued, rest.first());
+        return Some((place(queued, serial, None)?, if serial.is_some() { 2 } else { 1 }));
+    }
+    Some((single(first), 1))
+}
+
+/// The count of packet identifiers under which a message is in flight, if the next change says so.
+fn serial_of(queued: &Change, next: Option<&Change>) -> Option<u64> {
+    match (queued, next?) {
+        (
+            Change::Queued { session, sequence, .. },
+            Change::InFlight { session: same, sequence: place, serial, received: None },
+        ) if session == same && sequence == place => Some(*serial),
+        _ => None,
+    }
+}
+
+/// A place in a queue. Behind the message's number: the QoS, and which of these follow: the count of packet identifiers,
+/// the identifiers of subscriptions, the message.
+fn place(queued: &Change, serial: Option<u64>, with: Option<&Message>) -> Option<Step> {
+    let Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } = queued else {
+        return None;
+    };
+    let mut value = Writer(Vec::with_capacity(with.map_or(16, Message::size).saturating_add(16)));
+    value.0.extend(number.0.to_be_bytes());
+    let bits = u8::from(*retain) << 2 | u8::from(with.is_some()) << 3 | u8::from(serial.is_some()) << 4;
+    value.0.push(*qos as u8 | bits);
+    if let Some(serial) = serial {
+        value.int(serial);
+    }
+    if with.is_some() {
+        value.int(subscription_ids.len() as u64);
+    }
+    for id in subscription_ids {
+        value.int(u64::from(*id));
+    }
+    if let Some(with) = with {
+        value.message(with);
+    }
+    Some(Step::Put(Kind::Queue, pair(*session, *sequence), value.0))
+}
+
+fn single(change: &Change) -> Step {
     match change {
         Change::Session(number, record) => Step::Put(Kind::Session, key(*number), session(record)),
         Change::SessionGone(number) | Change::GroupGone(number) => Step::Forget(*number),
@@ -78,16 +135,11 @@ pub(super) fn step(change: &Change) -> Step {
         Change::Message(number, stored) => {
             Step::Put(Kind::Message, number.0.to_be_bytes().to_vec(), message(stored))
         }
+        // It went with its place.
+        Change::MessageGone(number) if number.is_alone() => Step::Nothing,
         Change::MessageGone(number) => Step::Remove(Kind::Message, number.0.to_be_bytes().to_vec()),
-        Change::Queued { session, sequence, message, qos, retain, subscription_ids } => {
-            let mut value = Writer(Vec::with_capacity(16));
-            value.0.extend(message.0.to_be_bytes());
-            value.0.push(*qos as u8 | u8::from(*retain) << 2);
-            for id in subscription_ids {
-                value.int(u64::from(*id));
-            }
-            Step::Put(Kind::Queue, pair(*session, *sequence), value.0)
-        }
+        // These have a way of their own.
+        Change::Queued { .. } => Step::Nothing,
         Change::QueuedGone(session, sequence) => Step::Remove(Kind::Queue, pair(*session, *sequence)),
         Change::InFlight { session, sequence, serial, received } => {
             let mut value = Writer(Vec::with_capacity(8));
@@ -104,19 +156,43 @@ pub(super) fn step(change: &Change) -> Step {
     }
 }
 
-/// The change that made a record.
+/// The changes that made a record: of a queue up to three, the message first and what is in flight last.
+pub(super) fn changes(kind: Kind, key: &[u8], value: &[u8]) -> Result<Vec<Change>, Unreadable> {
+    if kind == Kind::Queue {
+        let (queued, message, in_flight) = place_of(key, value)?;
+        return Ok(message.into_iter().chain([queued]).chain(in_flight).collect());
+    }
+    Ok(vec![change(kind, key, value)?])
+}
+
+/// A place in a queue, with the message if it is stored there, and that it is in flight if that is said there.
+pub(super) fn place_of(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(Change, Option<Change>, Option<Change>), Unreadable> {
+    read_place(&mut Reader(key), &mut Reader(value)).ok_or(Unreadable(Kind::Queue))
+}
+
+/// How large a message is in memory.
+pub(super) fn size(change: &Change) -> usize {
+    match change {
+        Change::Message(_, message) => message.size(),
+        _ => 0,
+    }
+}
+
+/// The change that made a record that is not of a queue.
 pub(super) fn change(kind: Kind, key: &[u8], value: &[u8]) -> Result<Change, Unreadable> {
     let mut key = Reader(key);
     let mut value = Reader(value);
     let read = match kind {
-        Kind::Meta => None,
+        Kind::Meta | Kind::Queue => None,
         Kind::Session => read_session(&mut key, &mut value),
         Kind::Group => read_group(&mut key, &mut value),
         Kind::Subscription => read_subscription(&mut key, &mut value),
         Kind::Message => key.fixed().and_then(|number| {
             Some(Change::Message(MessageNumber(number), Arc::new(read_message(&mut value)?)))
         }),
-        Kind::Queue => read_queued(&mut key, &mut value),
         Kind::InFlight => read_in_flight(&mut key, &mut value),
         Kind::Received => read_received(&mut key),
         Kind::Retained => {
@@ -159,7 +235,7 @@ fn session(record: &SessionRecord) -> Vec<u8> {
     if let Some(will) = &record.will {
         value.option(will.expiry.map(u64::from));
         value.int(u64::from(will.delay));
-        value.0.extend(message(&will.message));
+        value.message(&will.message);
     }
     value.0
 }
@@ -223,13 +299,8 @@ fn read_subscription(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Cha
 }
 
 fn message(message: &Message) -> Vec<u8> {
-    let mut value = Writer(Vec::with_capacity(message.size()));
-    value.0.push(message.qos as u8 | u8::from(message.retain) << 2);
-    value.option(message.expires);
-    value.client(&message.publisher);
-    value.bytes(&message.topic);
-    value.bytes(&message.properties);
-    value.0.extend(&message.payload[..]);
+    let mut value = Writer(Vec::with_capacity(message.size().saturating_add(16)));
+    value.message(message);
     value.0
 }
 
@@ -262,28 +333,39 @@ fn read_message(value: &mut Reader<'_>) -> Option<Message> {
     })
 }
 
-fn read_queued(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
+fn read_place(
+    key: &mut Reader<'_>,
+    value: &mut Reader<'_>,
+) -> Option<(Change, Option<Change>, Option<Change>)> {
     let session = SessionNumber(key.fixed()?);
     let sequence = key.fixed()?;
-    let message = MessageNumber(value.fixed()?);
+    let number = MessageNumber(value.fixed()?);
     let bits = value.byte()?;
-    let mut ids = Vec::new();
-    while !value.0.is_empty() {
-        ids.push(value.int32()?);
-    }
-    let retain = match bits >> 2 {
-        0 => false,
-        1 => true,
-        _ => return None,
+    let in_flight = match bits & 0x10 {
+        0 => None,
+        _ => Some(Change::InFlight { session, sequence, serial: value.int()?, received: None }),
     };
-    Some(Change::Queued {
+    let mut ids = Vec::new();
+    let message = if bits & 8 == 0 {
+        while !value.0.is_empty() {
+            ids.push(value.int32()?);
+        }
+        None
+    } else {
+        for _ in 0..value.int()? {
+            ids.push(value.int32()?);
+        }
+        Some(Change::Message(number, Arc::new(read_message(value)?)))
+    };
+    let queued = Change::Queued {
         session,
         sequence,
-        message,
+        message: number,
         qos: qos(bits & 3)?,
-        retain,
+        retain: bits & 4 != 0,
         subscription_ids: ids.into(),
-    })
+    };
+    (key.0.is_empty() && value.0.is_empty() && bits < 0x20).then_some((queued, message, in_flight))
 }
 
 fn read_in_flight(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
@@ -334,6 +416,15 @@ impl Writer {
     fn bytes(&mut self, bytes: &[u8]) {
         self.int(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.0.push(message.qos as u8 | u8::from(message.retain) << 2);
+        self.option(message.expires);
+        self.client(&message.publisher);
+        self.bytes(&message.topic);
+        self.bytes(&message.properties);
+        self.0.extend_from_slice(&message.payload);
     }
 
     fn client(&mut self, client: &Client) {

@@ -3,7 +3,7 @@
 
 use super::fjall::Fjall;
 use super::record::{self, Kind};
-use super::{Restored, StoreError};
+use super::{Restored, StoreError, WINDOW_BYTES};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId, home};
 use fjall::Snapshot;
 use std::collections::HashMap;
@@ -31,6 +31,7 @@ pub(super) struct Restoring<'a> {
 struct Queue {
     owner: Option<SessionNumber>,
     given: usize,
+    bytes: usize,
     last: u64,
     rest: Vec<MessageNumber>,
 }
@@ -73,7 +74,7 @@ impl<'a> Restoring<'a> {
             let (key, value) = entry?;
             let change = record::change(kind, &key, &value)?;
             if let Some(shard) = self.home_of(&change) {
-                self.add(shard, change, give);
+                self.add(shard, [change], give);
             }
         }
         // One kind is complete before the next begins.
@@ -106,7 +107,7 @@ impl<'a> Restoring<'a> {
         let mut queue = Queue::default();
         for entry in store.records(&self.snapshot.clone(), Kind::Queue) {
             let (key, value) = entry?;
-            let change = record::change(Kind::Queue, &key, &value)?;
+            let (change, with, in_flight) = record::place_of(&key, &value)?;
             let Change::Queued { session, sequence, message, .. } = change else {
                 continue;
             };
@@ -117,13 +118,14 @@ impl<'a> Restoring<'a> {
             let Some(&(shard, has_window)) = self.homes.get(&session) else {
                 continue;
             };
-            let is_first = !has_window || queue.given < self.window;
-            let is_away = message.0 >> 48 != u64::from(shard.0);
+            let is_first =
+                !has_window || queue.given < self.window && queue.bytes < WINDOW_BYTES || in_flight.is_some();
+            let is_away = message.shard() != shard;
             if is_first || is_away || self.in_flight.get(&session).is_some_and(|last| sequence <= *last) {
                 queue.given = queue.given.saturating_add(1);
-                if let Some(message) = store.message(&self.snapshot, message)? {
-                    self.add(shard, message, give);
-                    self.add(shard, change, give);
+                if let Some(message) = store.message_of(&self.snapshot, &change, with)? {
+                    queue.bytes = queue.bytes.saturating_add(record::size(&message));
+                    self.add(shard, [message, change].into_iter().chain(in_flight), give);
                 }
             } else {
                 queue.last = sequence;
@@ -155,14 +157,13 @@ impl<'a> Restoring<'a> {
         queue.rest.clear();
     }
 
-    fn add(&mut self, shard: ShardId, change: Change, give: Give<'_>) {
+    /// Adds what is to stay together.
+    fn add(&mut self, shard: ShardId, changes: impl IntoIterator<Item = Change>, give: Give<'_>) {
         let Some(chunk) = self.chunks.get_mut(usize::from(shard.0)) else {
             return;
         };
-        // A message and what refers to it stay together.
-        let is_whole = !matches!(change, Change::Message(..));
-        chunk.push(change);
-        if is_whole && chunk.len() >= CHUNK {
+        chunk.extend(changes);
+        if chunk.len() >= CHUNK {
             give(shard, Restored::Changes(std::mem::take(chunk)));
         }
     }

@@ -334,6 +334,11 @@ fn a_full_disk_refuses_and_recovers() {
     world.publish(old, "t", 1, 1, "y");
     world.expect(old, &["PUBACK id 1"]);
     assert!(world.is_paused(old));
+    // What is there is delivered, also to who comes back meanwhile.
+    world.received(subscriber);
+    world.cut(subscriber);
+    let (subscriber, _) = world.resume(V5, "s");
+    world.expect(subscriber, &["PUBLISH \"t\" qos 1 id 1 dup \"y\""]);
     world.fill_disk(false);
     assert!(!world.is_paused(old));
     world.publish(new, "t", 1, 2, "z");

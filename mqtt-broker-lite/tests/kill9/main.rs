@@ -15,19 +15,19 @@
 )]
 
 mod broker;
-mod client;
-mod publisher;
 mod state;
 mod subscriber;
+#[path = "../traffic/mod.rs"]
+mod traffic;
 
 use broker::Broker;
-use client::Client;
-use publisher::Publisher;
 use state::{Filters, Retained};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use subscriber::Subscriber;
+use traffic::client::Client;
+use traffic::publisher::Publisher;
 
 /// Two at QoS 1, two at QoS 2.
 const PUBLISHERS: [u8; 4] = [1, 1, 2, 2];

@@ -1,6 +1,6 @@
 //! Retained messages and subscriptions that change all the time.
 
-use crate::client::{Client, PUBACK, Packet};
+use crate::traffic::client::{Client, PUBACK, Packet};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
 //! Receives everything at QoS 2: at QoS 1 published once or more often, at QoS 2 exactly once.
 
 use crate::broker::Broker;
-use crate::client::{Client, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet};
-use crate::publisher::Publisher;
+use crate::traffic::client::{Client, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet};
+use crate::traffic::publisher::Publisher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,30 +1,60 @@
 //! Publishes at full speed, and repeats after each kill what was not acknowledged.
 
-use crate::client::{Client, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet};
-use std::collections::BTreeMap;
+use super::client::{Client, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Messages on their way at once.
-const WINDOW: usize = 32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub struct Publisher {
     number: u8,
     pub qos: u8,
+    /// Messages on their way at once.
+    window: usize,
+    /// Bytes of a message.
+    payload: usize,
     next: u64,
     /// What is on its way, by packet identifier: the message, and whether PUBREC came.
     flying: BTreeMap<u16, (u64, bool)>,
     last_id: u16,
+    /// How many acknowledgements came, for others to see.
+    count: Arc<AtomicU64>,
 }
 
 impl Publisher {
     pub fn new(number: u8, qos: u8) -> Self {
-        Self { number, qos, next: 0, flying: BTreeMap::new(), last_id: 0 }
+        Self {
+            number,
+            qos,
+            window: 32,
+            payload: 100,
+            next: 0,
+            flying: BTreeMap::new(),
+            last_id: 0,
+            count: Arc::default(),
+        }
+    }
+
+    /// With so many messages on their way, of so many bytes.
+    pub fn with(self, window: usize, payload: usize) -> Self {
+        Self { window, payload, ..self }
     }
 
     /// How many were acknowledged; of all before the next, what is not on its way.
     pub fn acknowledged(&self) -> u64 {
-        self.next - self.flying.values().filter(|(_, is_received)| !is_received).count() as u64
+        self.acknowledged_messages().count() as u64
+    }
+
+    /// Which ones.
+    pub fn acknowledged_messages(&self) -> impl Iterator<Item = u64> {
+        let open = self.flying.values().filter(|(_, is_received)| !is_received);
+        let open: BTreeSet<u64> = open.map(|(message, _)| *message).collect();
+        (0..self.next).filter(move |message| !open.contains(message))
+    }
+
+    /// How many acknowledgements came so far.
+    pub fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
     }
 
     /// How many were published.
@@ -34,7 +64,7 @@ impl Publisher {
 
     fn send(&self, client: &mut Client, id: u16, message: u64, dup: bool) {
         let mut payload = message.to_be_bytes().to_vec();
-        payload.resize(100, b'x');
+        payload.resize(self.payload, b'x');
         client.publish(&format!("k/{}", self.number), &payload, self.qos, id, dup, false);
     }
 
@@ -63,7 +93,10 @@ impl Publisher {
                     client.ack(PUBREL, id);
                 }
             }
-            Packet::Ack(PUBACK, id) if self.qos == 1 => drop(self.flying.remove(&id)),
+            Packet::Ack(PUBACK, id) if self.qos == 1 => {
+                let came = self.flying.remove(&id).is_some();
+                self.count.fetch_add(u64::from(came), Ordering::SeqCst);
+            }
             Packet::Ack(PUBCOMP, id) if self.qos == 2 => {
                 // Without PUBREC in this life: it was repeated as PUBREL.
                 self.flying.remove(&id);
@@ -74,13 +107,19 @@ impl Publisher {
 
     pub fn publish_until(&mut self, address: &str, stop: &AtomicBool) {
         // The connection ends with the broker.
-        let _ = self.publish(address, stop);
+        let _ = self.publish(address, || stop.load(Ordering::Relaxed), u64::MAX);
     }
 
-    fn publish(&mut self, address: &str, stop: &AtomicBool) -> io::Result<()> {
+    /// Publishes until so many are acknowledged.
+    pub fn publish_so_many(&mut self, address: &str, messages: u64) {
+        let count = self.count();
+        self.publish(address, || count.load(Ordering::SeqCst) >= messages, messages).unwrap();
+    }
+
+    fn publish(&mut self, address: &str, is_over: impl Fn() -> bool, messages: u64) -> io::Result<()> {
         let mut client = self.connect(address)?;
-        while !stop.load(Ordering::Relaxed) {
-            while self.flying.len() < WINDOW {
+        while !is_over() {
+            while self.flying.len() < self.window && self.next < messages {
                 loop {
                     self.last_id = self.last_id.wrapping_add(1).max(1);
                     if !self.flying.contains_key(&self.last_id) {
