@@ -108,14 +108,27 @@ fn progress(count: u64) -> ProgressBar {
     bar
 }
 
+/// A count for work of which nobody knows how long it is, where somebody sees it and does not type it himself.
+fn counter() -> ProgressBar {
+    if std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let counter = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} messages, {per_sec}") {
+        counter.set_style(style);
+    }
+    counter
+}
+
 /// Each line of standard input is a message. They are read by a thread, because reading cannot be interrupted.
 async fn lines(client: &Client, settings: &Settings) -> Outcome {
     let mut lines = read_lines();
     let mut open = std::collections::VecDeque::<Delivery>::new();
-    let mut result = Ok(());
+    let (mut result, progress) = (Ok(()), counter());
     while let Some(line) = next_line(&mut lines, client, settings).await? {
         let message = message(settings, line?)?;
         open.push_back(client.publish(message).await?);
+        progress.inc(1);
         while open.len() >= WINDOW {
             if let Some(delivery) = open.pop_front() {
                 result = result.and(delivery.await.map(drop).map_err(|error| Failure::delivery(&error)));
@@ -126,6 +139,7 @@ async fn lines(client: &Client, settings: &Settings) -> Outcome {
     for delivery in open {
         result = result.and(delivery.await.map(drop).map_err(|error| Failure::delivery(&error)));
     }
+    progress.finish_and_clear();
     result
 }
 

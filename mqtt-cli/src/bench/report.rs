@@ -119,7 +119,7 @@ impl Report {
             self.target, self.sent, self.received, self.elapsed
         );
         for (name, value) in self.figures() {
-            println!("  {name:<32} {value:>14.1}");
+            println!("  {name:<32} {value:>14.decimals$}", decimals = decimals(&name));
         }
     }
 
@@ -181,12 +181,18 @@ pub(super) fn print_second(number: u64, second: &Second) {
     );
 }
 
+/// How exact a figure is told: a message may cost a fraction of a microsecond.
+fn decimals(name: &str) -> usize {
+    if name.contains("CPU") { 3 } else { 1 }
+}
+
 /// Two servers, figure by figure.
 pub(super) fn print_side_by_side(one: &Report, other: &Report) {
     println!("\n{:<34} {:>24} {:>24} {:>8}", "", one.target, other.target, "ratio");
     for ((name, left), (_, right)) in one.figures().into_iter().zip(other.figures()) {
         let ratio = if right == 0.0 { f64::NAN } else { left / right };
-        println!("{name:<34} {left:>24.1} {right:>24.1} {ratio:>8.2}");
+        let decimals = decimals(&name);
+        println!("{name:<34} {left:>24.decimals$} {right:>24.decimals$} {ratio:>8.2}");
     }
 }
 

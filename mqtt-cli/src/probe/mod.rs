@@ -14,9 +14,11 @@ mod rules_of_5;
 
 pub(crate) use command::command;
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use mqtt_client_async::transport::Transport;
 use mqtt_client_async::{Utf8Str, Version};
 use mqtt_packet::Connect;
@@ -100,7 +102,14 @@ pub(crate) fn run(matches: &clap::ArgMatches) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let options = command::read(matches)?;
     let site = runtime.block_on(command::site(matches, &options))?;
-    let (report, broken) = runtime.block_on(probe(&site, &options))?;
+    let progress = match std::io::stderr().is_terminal() {
+        true => ProgressBar::new_spinner(),
+        false => ProgressBar::hidden(),
+    };
+    progress.enable_steady_tick(Duration::from_millis(100));
+    let result = runtime.block_on(probe(&site, &options, &progress));
+    progress.finish_and_clear();
+    let (report, broken) = result?;
     report::print(&site, &report, options.json)?;
     if options.strict && broken > 0 {
         return Err(Failure::new(1, format!("Error: {broken} statements do not hold")));
@@ -109,19 +118,27 @@ pub(crate) fn run(matches: &clap::ArgMatches) -> Outcome {
 }
 
 /// All that is found out, and how many statements do not hold.
-async fn probe(site: &Site, options: &command::Options) -> Outcome<(Vec<Finding>, usize)> {
+async fn probe(
+    site: &Site,
+    options: &command::Options,
+    progress: &ProgressBar,
+) -> Outcome<(Vec<Finding>, usize)> {
     let mut findings = Vec::new();
+    progress.set_message("versions");
     let versions = limits::versions(site, &mut findings).await?;
     if versions.contains(&Version::V5) {
         limits::announced(site, &mut findings).await.map_err(Failure::error)?;
     }
     // What works is asked in the newest version.
     if let Some(&version) = versions.last() {
+        progress.set_message("limits, by trying");
         limits::found(site, version, options.max_payload, &mut findings).await;
+        progress.set_message("what works");
         abilities::all(site, version, &mut findings).await;
     }
     let mut broken = 0;
     for &version in versions.iter().filter(|version| !options.no_conformance && **version != Version::V3_1) {
+        progress.set_message(conformance(version));
         for result in
             [refusals::all(site, version).await, rules::all(site, version).await].into_iter().flatten()
         {

@@ -33,16 +33,15 @@ fn as_object(site: &Site, findings: &[Finding]) -> String {
 
 fn as_table(site: &Site, findings: &[Finding]) -> String {
     let mut text = format!("{}\n", site.url);
-    let mut group = "";
+    let (mut group, mut width) = ("", 0);
     for finding in findings {
         if finding.group != group {
             group = finding.group;
+            let names = findings.iter().filter(|finding| finding.group == group).map(full_name);
+            width = names.map(|name| name.chars().count()).max().unwrap_or(0);
             text.push_str(&format!("\n{group}{}\n", summary(group, findings)));
         }
-        let name = match finding.statement {
-            Some(statement) => format!("{statement:<15} {}", finding.name),
-            None => finding.name.clone(),
-        };
+        let name = full_name(finding);
         let value = match (&finding.value, finding.statement) {
             (Value::Bool(true), Some(_)) => "ok".to_owned(),
             (Value::Bool(false), Some(_)) => "BROKEN".to_owned(),
@@ -51,11 +50,19 @@ fn as_table(site: &Site, findings: &[Finding]) -> String {
             (Value::String(text), _) => text.clone(),
             (other, _) => other.to_string(),
         };
-        let line = format!("  {name:<68} {value:<7} {}", finding.words);
+        let line = format!("  {name:<width$}  {value:<7} {}", finding.words);
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// The name, behind the statement that it is about.
+fn full_name(finding: &Finding) -> String {
+    match finding.statement {
+        Some(statement) => format!("{statement:<15} {}", finding.name),
+        None => finding.name.clone(),
+    }
 }
 
 /// How many of a heading's statements hold.
