@@ -124,6 +124,25 @@ fn acknowledgements_leave_in_the_order_of_the_messages() {
     }
 }
 
+// A message that was accepted before the connection broke is not acknowledged before one that was not and comes again in
+// front of it. [MQTT-4.6.0-3 @3.1.1] [MQTT-4.6.0-3 @5.0]
+#[test]
+fn a_repeat_is_acknowledged_behind_what_came_before_it() {
+    for version in BOTH {
+        let mut peer = manual(version);
+        peer.gets(&publish(version, 0x34, 1, ""));
+        let two = receipt(&peer.gets(&publish(version, 0x34, 2, "")));
+        peer.engine.accept(two, ReasonCode::SUCCESS).unwrap();
+        peer.sends("");
+        peer.resume("");
+        let one = receipt(&peer.gets(&publish(version, 0x3C, 1, "")));
+        assert_eq!(peer.gets(&publish(version, 0x3C, 2, "")), []);
+        peer.sends("");
+        peer.engine.accept(one, ReasonCode::SUCCESS).unwrap();
+        peer.sends("50 02 0001 50 02 0002");
+    }
+}
+
 #[test]
 fn a_message_is_accepted_once_and_on_its_connection() {
     for version in BOTH {

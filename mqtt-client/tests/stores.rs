@@ -65,6 +65,28 @@ fn nothing_is_promised_before_it_is_safe() {
     peer.sends("70 02 0007");
 }
 
+// One that is safe already waits for one that came before it and was accepted later. [MQTT-4.6.0-3 @3.1.1]
+#[test]
+fn what_is_safe_first_is_not_acknowledged_first() {
+    let settings = Settings { durable: true, manual_acknowledgement: true, ..Settings::new(Version::V3_1_1) };
+    let mut peer = Peer::new(memory(4), settings);
+    peer.connect(&lasting(), "");
+    let receipts =
+        ["34 05 0001 74 0001", "34 05 0001 74 0002"].map(|packet| match peer.receives(packet)[..] {
+            [Happened::Message(_, _, _, Some(receipt))] => receipt,
+            ref other => panic!("{other:?}"),
+        });
+    peer.engine.accept(receipts[1], ReasonCode::SUCCESS).unwrap();
+    changes(&mut peer);
+    peer.engine.synced();
+    peer.engine.accept(receipts[0], ReasonCode::SUCCESS).unwrap();
+    peer.sends("");
+    changes(&mut peer);
+    peer.sends("");
+    peer.engine.synced();
+    peer.sends("50 02 0001 50 02 0002");
+}
+
 #[test]
 fn a_session_that_ended_leaves_nothing_in_the_store() {
     let mut peer = durable(Version::V5);

@@ -9,8 +9,11 @@
 
 use crate::rng::Rng;
 use mqtt_broker_lite::core::{Cause, Change, MessageNumber, Part, SessionNumber, ShardId};
-use mqtt_broker_lite::store::{Memory, Pending, Written};
-use std::collections::{BTreeSet, VecDeque};
+use mqtt_broker_lite::store::{Memory, Pending, Store, Written};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Of a session, up to which place in its order, what waits for it on the disk only.
+pub type Rest = (SessionNumber, u64, Vec<MessageNumber>);
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
@@ -47,6 +50,44 @@ pub struct Loss {
     pub damaged: usize,
 }
 
+/// Something that a shard wants of the disk.
+#[derive(Debug)]
+enum Order {
+    Write(u16, Cause, Part, Vec<Change>),
+    Fetch(Fetch),
+}
+
+/// A shard reads messages that wait for a session behind a place in its order.
+#[derive(Debug)]
+struct Fetch {
+    reader: u16,
+    session: SessionNumber,
+    after: u64,
+    limit: usize,
+    /// How much of what its reader wrote before is not committed.
+    behind: usize,
+}
+
+/// What a shard asked for.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Who asked.
+    pub reader: u16,
+    /// For which session.
+    pub session: SessionNumber,
+    /// What there is.
+    pub changes: Vec<Change>,
+}
+
+/// What shards hear of the disk.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What counts as safe now, and who wrote it.
+    pub safe: Vec<(u16, Cause)>,
+    /// What was asked for.
+    pub found: Vec<Fetched>,
+}
+
 /// The disk.
 ///
 /// What one cause changes is durable together, and what one shard writes is durable in its order: a cause of which
@@ -54,7 +95,12 @@ pub struct Loss {
 #[derive(Debug, Default)]
 pub struct Disk {
     table: Memory,
+    /// What nobody has looked at yet.
+    orders: VecDeque<Order>,
     pending: Pending,
+    fetches: Vec<Fetch>,
+    /// Whether a batch is being made safe, be it that there is only something to read.
+    is_busy: bool,
     /// What was written and is not synced, oldest first.
     written: VecDeque<Batch>,
     /// How many of them the sync under way is about.
@@ -67,17 +113,68 @@ pub struct Disk {
 impl Disk {
     /// A shard wants this to be durable.
     pub fn write(&mut self, cause: Cause, part: Part, writer: u16, changes: Vec<Change>) {
-        self.pending.write(ShardId(writer), cause, part, changes);
+        self.orders.push_back(Order::Write(writer, cause, part, changes));
     }
 
-    /// Whether everything is durable.
+    /// A shard wants to read up to so many of the messages that wait for a session behind a place in its order:
+    /// everything that it wrote before counts.
+    pub fn fetch(&mut self, reader: u16, session: SessionNumber, after: u64, limit: usize) {
+        self.orders.push_back(Order::Fetch(Fetch { reader, session, after, limit, behind: 0 }));
+    }
+
+    /// Whether everything is durable, and everything was read.
     pub fn is_idle(&self) -> bool {
-        self.syncing == 0 && self.written.is_empty() && self.pending.is_empty()
+        !self.is_busy
+            && self.orders.is_empty()
+            && self.fetches.is_empty()
+            && self.syncing == 0
+            && self.written.is_empty()
+            && self.pending.is_empty()
+    }
+
+    /// Takes orders up to the next that reads: what comes behind it is not to be seen by it.
+    fn gather(&mut self) {
+        while let Some(order) = self.orders.pop_front() {
+            match order {
+                Order::Write(writer, cause, part, changes) => {
+                    self.pending.write(ShardId(writer), cause, part, changes);
+                }
+                Order::Fetch(fetch) => {
+                    let behind = self.pending.waiting(ShardId(fetch.reader));
+                    self.fetches.push(Fetch { behind, ..fetch });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads for those of whom everything is committed that they wrote before, now that this is.
+    fn read(&mut self, committed: &[(u16, Cause)]) -> Vec<Fetched> {
+        if self.fetches.is_empty() {
+            return Vec::new();
+        }
+        let mut visible = self.table.clone();
+        let changes = self.written.iter().flat_map(|batch| &batch.changes);
+        changes.for_each(|change| visible.apply(change.clone()));
+        let mut found = Vec::new();
+        for mut fetch in std::mem::take(&mut self.fetches) {
+            let done = committed.iter().filter(|(writer, _)| *writer == fetch.reader).count();
+            fetch.behind = fetch.behind.saturating_sub(done);
+            if fetch.behind > 0 {
+                self.fetches.push(fetch);
+                continue;
+            }
+            // Memory cannot fail.
+            let changes = visible.read_queue(fetch.session, fetch.after, fetch.limit).unwrap_or_default();
+            found.push(Fetched { reader: fetch.reader, session: fetch.session, changes });
+        }
+        found
     }
 
     /// Writes everything that can be durable now as one batch: all that is complete, less what is behind something
     /// else. Returns whom that concerns.
     fn put(&mut self, now: u64) -> Vec<(u16, Cause)> {
+        self.gather();
         let batch = self.pending.take();
         let causes = batch.iter().map(|written: &Written| (written.writer.0, written.cause)).collect();
         if !batch.is_empty() {
@@ -91,16 +188,26 @@ impl Disk {
     /// Writes what there is and starts to sync it, if there is something and nobody does it: who wrote it hears of it
     /// when it is safe.
     pub fn begin(&mut self, now: u64) -> bool {
-        if self.syncing > 0 {
+        if self.is_busy {
             return false;
         }
         self.waiting = self.put(now);
-        self.start_sync()
+        self.is_busy = self.start_sync() || self.fetches.iter().any(|fetch| fetch.behind == 0);
+        self.is_busy
     }
 
-    /// Writes what there is, and says so at once, though it is not safe: a sync follows in its own time.
-    pub fn write_behind(&mut self, now: u64) -> Vec<(u16, Cause)> {
-        self.put(now)
+    /// Writes what there is, and says so at once, though it is not safe: a sync follows in its own time. What can be
+    /// read now is read.
+    pub fn write_behind(&mut self, now: u64) -> Report {
+        let mut report = Report::default();
+        loop {
+            let committed = self.put(now);
+            report.found.extend(self.read(&committed));
+            report.safe.extend(committed);
+            if self.orders.is_empty() {
+                return report;
+            }
+        }
     }
 
     /// Starts to sync what was written so far.
@@ -109,12 +216,17 @@ impl Disk {
         self.syncing > 0
     }
 
-    /// The sync is over: these causes are durable, and these shards wrote them.
-    pub fn finish(&mut self) -> Vec<(u16, Cause)> {
+    /// The sync is over: these causes are durable, and these shards wrote them; and what was asked for is read.
+    pub fn finish(&mut self) -> Report {
         for batch in self.written.drain(..std::mem::take(&mut self.syncing)) {
             batch.changes.into_iter().for_each(|change| self.table.apply(change));
         }
-        std::mem::take(&mut self.waiting)
+        if !std::mem::take(&mut self.is_busy) {
+            return Report::default();
+        }
+        let safe = std::mem::take(&mut self.waiting);
+        let found = self.read(&safe);
+        Report { safe, found }
     }
 
     /// The power is cut: what waited is lost, and of what was written the disk keeps what it likes. So many entries of
@@ -122,7 +234,10 @@ impl Disk {
     pub fn crash(&mut self, rng: &mut Rng, damaged: u32) -> Loss {
         let mut loss = Loss::default();
         self.syncing = 0;
+        self.is_busy = false;
         self.waiting.clear();
+        self.orders.clear();
+        self.fetches.clear();
         self.pending = Pending::default();
         let batches = std::mem::take(&mut self.written);
         let first = batches.front().map_or(0, |batch| batch.number);
@@ -219,14 +334,50 @@ impl Disk {
         messages.filter(|number| !wanted.contains(number)).collect()
     }
 
-    /// What a shard has that is durable, kind by kind in the order of [`Change`].
-    pub fn contents(&self, shard: u16, shards: u16) -> impl Iterator<Item = Change> {
-        self.table.stored_at(ShardId(shard), shards)
+    /// What a shard has that is durable, kind by kind in the order of [`Change`]. Of the messages that wait for a session
+    /// only as many as fit a window, or have to be in memory for another reason; then of each session, up to which place,
+    /// the rest.
+    pub fn contents(&self, shard: u16, shards: u16, window: usize) -> (Vec<Change>, Vec<Rest>) {
+        let stored: Vec<_> = self.table.stored_at(ShardId(shard), shards).collect();
+        if window == usize::MAX {
+            return (stored, Vec::new());
+        }
+        let mut in_flight: BTreeMap<SessionNumber, u64> = BTreeMap::new();
+        let mut sessions = BTreeSet::new();
+        for change in &stored {
+            match change {
+                Change::InFlight { session, sequence, .. } => {
+                    let last = in_flight.entry(*session).or_default();
+                    *last = (*last).max(*sequence);
+                }
+                Change::Session(number, _) => drop(sessions.insert(*number)),
+                _ => {}
+            }
+        }
+        let mut given: BTreeMap<SessionNumber, usize> = BTreeMap::new();
+        let mut rest: BTreeMap<SessionNumber, Rest> = BTreeMap::new();
+        let is_given = |change: &Change| {
+            let Change::Queued { session, sequence, message, .. } = change else {
+                return true;
+            };
+            let given = given.entry(*session).or_default();
+            let is_first = !sessions.contains(session) || *given < window;
+            if is_first || in_flight.get(session).is_some_and(|last| sequence <= last) {
+                *given += 1;
+                return true;
+            }
+            let left = rest.entry(*session).or_insert((*session, 0, Vec::new()));
+            left.1 = *sequence;
+            left.2.push(*message);
+            false
+        };
+        let kept = stored.into_iter().filter(is_given).collect();
+        (kept, rest.into_values().collect())
     }
 
     /// How many messages wait for a session, or are in flight to it, at most.
     pub fn longest_queue(&self) -> usize {
-        let mut queues = std::collections::BTreeMap::<_, usize>::new();
+        let mut queues = BTreeMap::<_, usize>::new();
         for (session, _) in self.table.stored().filter_map(queued) {
             *queues.entry(session).or_default() += 1;
         }
@@ -334,7 +485,7 @@ mod tests {
             let cause = |number| Cause { shard: ShardId(0), number };
             disk.write(cause(1), Part::WHOLE, 0, vec![received(1)]);
             assert!(disk.begin(10));
-            assert_eq!(disk.finish(), [(0, cause(1))]);
+            assert_eq!(disk.finish().safe, [(0, cause(1))]);
             disk.write(cause(2), Part::WHOLE, 0, vec![received(2), received(3)]);
             assert!(disk.begin(20));
             let loss = disk.crash(&mut Rng::new(seed), 0);

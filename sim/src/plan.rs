@@ -80,6 +80,8 @@ pub struct BrokerPlan {
     pub max_inflight: u16,
     /// How many messages wait for a session at most.
     pub max_queue: usize,
+    /// How many of them wait in memory, if there is a disk where the others can.
+    pub queue_window: usize,
     /// How many bytes wait in its shell for a connection before messages wait in the session.
     pub window: usize,
     /// Topic aliases that it uses itself.
@@ -225,8 +227,8 @@ pub enum FaultKind {
     },
     /// The wall clock jumps.
     ClockJump {
-        /// Forward by so many milliseconds.
-        millis: u64,
+        /// By so many milliseconds, forward or back.
+        millis: i64,
     },
 }
 

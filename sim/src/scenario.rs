@@ -50,6 +50,10 @@ pub struct Scenario {
     restricted: u64,
     /// Whether few messages may wait for a session.
     crowded: bool,
+    /// In how many percent of the worlds few of them wait in memory, and the others on the disk.
+    windowed: u64,
+    /// How often everybody does everything at the same moment.
+    storms: (u64, u64),
 }
 
 /// Cuts, pieces and delays only: every QoS, sessions that last and sessions that do not.
@@ -80,10 +84,12 @@ const QOS: Scenario = Scenario {
     shared: 0,
     restricted: 0,
     crowded: false,
+    windowed: 0,
+    storms: (0, 0),
 };
 
 /// Every scenario there is.
-pub const SCENARIOS: [Scenario; 17] = [
+pub const SCENARIOS: [Scenario; 19] = [
     QOS,
     Scenario {
         name: "takeover",
@@ -222,6 +228,33 @@ pub const SCENARIOS: [Scenario; 17] = [
         ..QOS
     },
     Scenario {
+        name: "long-queues",
+        about: "clients that are away or slow while most of what comes for them waits on the disk, and is read back",
+        windowed: 100,
+        messages: (30, 120),
+        slow: (1, 4),
+        disconnects: (0, 4),
+        takeovers: (0, 2),
+        broker_crashes: (0, 3),
+        changes: (0, 3),
+        brief: 20,
+        shards: 3,
+        durable: 100,
+        ..QOS
+    },
+    Scenario {
+        name: "storm",
+        about: "everybody publishes at the same moment, and everybody loses its connection in it",
+        clients: (4, 7),
+        messages: (0, 10),
+        storms: (2, 6),
+        broker_crashes: (1, 6),
+        durable: 100,
+        lasting: 90,
+        shards: 4,
+        ..QOS
+    },
+    Scenario {
         name: "client-crash",
         about: "clients that crash and come back with what their store has, or with nothing",
         client_crashes: (1, 5),
@@ -258,6 +291,10 @@ pub const SCENARIOS: [Scenario; 17] = [
         broker_crashes: (0, 2),
         clock_jumps: (0, 1),
         durable: 60,
+        shards: 4,
+        shared: 15,
+        windowed: 20,
+        storms: (0, 1),
         ..QOS
     },
 ];
@@ -287,6 +324,11 @@ impl Scenario {
             interval: self.lazy.then(|| rng.pick(&[100, 1000, 5000])),
             restricts: self.restricted > 0 && rng.chance(self.restricted),
             max_queue: if self.crowded { rng.pick(&[6, 20]) } else { 100_000 },
+            queue_window: if self.windowed > 0 && rng.chance(self.windowed) {
+                rng.pick(&[1, 2, 5, 20])
+            } else {
+                usize::MAX
+            },
             asks: rng.chance(20),
             receive_maximum: rng.pick(&[1, 3, 20, 1000]),
             max_inflight: rng.pick(&[1, 2, 10, 20]),
@@ -298,7 +340,31 @@ impl Scenario {
             let untold = |client: &&mut ClientPlan| client.version == Version::V3_1;
             clients.iter_mut().filter(untold).for_each(|client| client.version = Version::V3_1_1);
         }
-        Plan { seed: rng.draw(), end, clients, faults, network, broker }
+        let mut plan = Plan { seed: rng.draw(), end, clients, faults, network, broker };
+        for _ in 0..self.count(&mut rng, self.storms) {
+            self.storm(&mut rng, &mut plan);
+        }
+        plan
+    }
+
+    /// At one moment everybody publishes much, and soon everybody loses its connection and comes back at once.
+    fn storm(&self, rng: &mut Rng, plan: &mut Plan) {
+        let at = rng.below(plan.end);
+        let burst = rng.between(5, 30);
+        let kind = rng.below(3);
+        for client in 0..plan.clients.len() {
+            let actions = &mut plan.clients[client].actions;
+            actions.extend((0..burst).map(|_| (at, self.message(rng))));
+            if kind == 0 {
+                actions.push(((at + rng.delay(100)).min(plan.end), Action::TakeOver));
+            }
+            actions.sort_by_key(|action| action.0);
+            if kind == 1 {
+                let kind = FaultKind::Cut { client, client_notices: 0, broker_notices: rng.pick(&[0, 1000]) };
+                plan.faults.push(Fault { at: (at + rng.delay(100)).min(plan.end), kind });
+            }
+        }
+        plan.faults.sort_by_key(|fault| fault.at);
     }
 
     fn count(&self, rng: &mut Rng, range: (u64, u64)) -> u64 {
@@ -436,7 +502,9 @@ impl Scenario {
             millis: rng.pick(&[10, 1000, 10_000]),
             damaged: if self.damaged > 0 { rng.between(0, self.damaged) as u32 } else { 0 },
         });
-        add(rng, self.clock_jumps, &mut |rng| FaultKind::ClockJump { millis: rng.pick(&[1000, 60_000]) });
+        add(rng, self.clock_jumps, &mut |rng| FaultKind::ClockJump {
+            millis: rng.pick(&[1000, 60_000, -1000, -60_000]),
+        });
         faults.sort_by_key(|fault| fault.at);
         faults
     }

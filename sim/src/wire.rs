@@ -2,6 +2,7 @@
 //! and a cut ends both at any byte, noticed by each side in its own time or not at all.
 
 use crate::rng::Rng;
+use mqtt_packet::{Ack, AckKind, Delivery, PacketId, QoS};
 use std::collections::VecDeque;
 
 /// A connection, numbered as the broker numbers it.
@@ -88,6 +89,39 @@ impl Pipe {
     }
 }
 
+/// Messages that one side has read from a connection and not acknowledged: each kind is acknowledged in the order in which
+/// it came [MQTT-4.6.0-2] [MQTT-4.6.0-3].
+#[derive(Debug, Default)]
+pub struct Unanswered {
+    /// Those of QoS 1 and those of QoS 2.
+    published: [VecDeque<PacketId>; 2],
+}
+
+impl Unanswered {
+    /// What is promised of it.
+    pub const PROMISE: &str = "acknowledgements come in order [MQTT-4.6.0-2]";
+
+    /// A PUBLISH came.
+    pub fn publish(&mut self, delivery: Delivery) {
+        if let Some(id) = delivery.id() {
+            self.published[usize::from(delivery.qos() == QoS::ExactlyOnce)].push_back(id);
+        }
+    }
+
+    /// An answer is sent; false if another had to be sent before it. Who has a message from an earlier connection may say
+    /// so before it comes again.
+    pub fn answer(&mut self, ack: &Ack<'_>) -> bool {
+        let line = match ack.kind {
+            AckKind::PubAck => &mut self.published[0],
+            AckKind::PubRec => &mut self.published[1],
+            AckKind::PubRel | AckKind::PubComp => return true,
+        };
+        let place = line.iter().position(|id| *id == ack.id);
+        place.map(|place| line.remove(place));
+        place.is_none_or(|place| place == 0)
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -107,6 +141,8 @@ pub struct Connection {
     pub was_accepted: bool,
     /// The broker has forgotten it and everything about it in a crash: what still arrives is out of date.
     pub is_orphan: bool,
+    /// What the client has read of it and not acknowledged.
+    pub unanswered: Unanswered,
     /// The message that is the client's will, and for how many milliseconds it is kept back at most.
     pub will: Option<(usize, u64)>,
 }
@@ -123,6 +159,7 @@ impl Connection {
             is_cut: false,
             was_accepted: false,
             is_orphan: false,
+            unanswered: Unanswered::default(),
             will: None,
         }
     }

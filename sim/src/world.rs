@@ -195,8 +195,9 @@ impl World<'_> {
             FaultKind::ClientCrash { client, millis } => self.clients[client].crash(millis, scene),
             FaultKind::BrokerCrash { millis, damaged } => self.broker.crash(millis, damaged, scene),
             FaultKind::ClockJump { millis } => {
-                scene.wall_ahead += millis;
+                scene.wall_ahead = scene.wall_ahead.saturating_add_signed(millis);
                 scene.oracle.sessions.is_time_uncertain = true;
+                scene.oracle.sessions.has_gone_back |= millis < 0;
             }
         }
     }
@@ -222,10 +223,10 @@ impl World<'_> {
             }
         } else if self.scene.now > self.plan.end + PATIENCE {
             let states: Vec<_> = self.clients.iter().map(Client::state).collect();
-            let remains = self.broker.remains();
+            let (peers, remains) = (self.broker.state(&self.scene), self.broker.remains());
             self.scene
                 .oracle
-                .broken(self.scene.now, "quiet at the end", || format!("{states:#?} {remains:?}"));
+                .broken(self.scene.now, "quiet at the end", || format!("{states:#?} {peers:#?} {remains:?}"));
         }
         self.scene.after(LOOK, Event::Look);
     }

@@ -36,6 +36,28 @@ fn identifiers_go_on_elsewhere_where_writes_may_be_lost() {
     }
 }
 
+/// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
+/// [MQTT-4.6.0-3]
+#[test]
+fn a_repeat_is_acknowledged_in_its_turn() {
+    for (name, seeds) in [("storm", [19, 22, 42, 242]), ("long-queues", [11, 35, 258, 268])] {
+        let scenario = named(name).expect("the scenario is there");
+        for seed in seeds {
+            assert_eq!(sim::run(&scenario.plan(seed), false).violation, None, "seed {seed} of {name}");
+        }
+    }
+}
+
+/// A message that is safe was acknowledged before one that had come in front of it and was not safe yet; a will stayed on
+/// the disk whose session ended with it; a client that was owed much was never read again. [MQTT-4.6.0-3]
+#[test]
+fn what_everything_at_once_found() {
+    let scenario = named("mixed").expect("the scenario is there");
+    for seed in [2, 5, 14, 832, 1476, 1604, 1636, 1717] {
+        assert_eq!(sim::run(&scenario.plan(seed), false).violation, None, "seed {seed}");
+    }
+}
+
 /// A shard whose deadline had come before it was told so said for ever when to wake it.
 #[test]
 fn a_deadline_that_has_come_is_said_once() {

@@ -96,6 +96,16 @@ fn every_way_that_a_small_world_can_go() {
 }
 
 #[test]
+fn queues_that_are_read_back_from_the_disk() {
+    run("long-queues", 0..5);
+}
+
+#[test]
+fn everybody_at_once() {
+    run("storm", 0..5);
+}
+
+#[test]
 fn crashes_of_clients() {
     run("client-crash", 0..30);
 }

@@ -78,10 +78,13 @@ impl Shard {
     /// none for SUBSCRIBE, or for repeats.
     pub(super) fn bound_withheld(&mut self, key: usize) {
         let max = self.max_withheld();
-        if let Some(connection) = self.connection(key)
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        if let Some(connection) = session.connection.as_deref()
             && connection.held.len() > max
         {
-            let last = connection.held.last_cause();
+            let last = connection.held.last_cause(&self.journal);
             self.pause(key, last);
         }
     }

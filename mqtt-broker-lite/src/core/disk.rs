@@ -50,13 +50,17 @@ impl Shard {
         let stored = &mut session.outbound.stored;
         if stored.count > 0 && !stored.is_asked && is_low && session.connection.is_some() {
             stored.is_asked = true;
-            self.outputs.push_back(Output::Fetch(number, stored.after, window));
+            self.fetching.push((number, stored.after, window));
         }
     }
 
     /// What was asked for is here.
     pub(super) fn on_fetched(&mut self, number: SessionNumber, changes: Vec<Change>) {
-        if self.ended.remove(&number) {
+        if let Some(comes_again) = self.ended.get_mut(&number) {
+            if std::mem::take(comes_again) {
+                return;
+            }
+            self.ended.remove(&number);
             for change in changes {
                 if let Change::Queued { message, .. } = change {
                     self.journal.release(Some(message));
@@ -104,10 +108,19 @@ impl Shard {
     /// A session ends: what waits for it on the disk only is asked for once more, to know what nobody needs then.
     pub(super) fn forget_stored(&mut self, session: &Session) {
         let stored = &session.outbound.stored;
-        if stored.count > 0 {
-            self.ended.insert(session.number);
-            self.outputs.push_back(Output::Fetch(session.number, stored.after, usize::MAX));
+        if stored.count == 0 {
+            return;
         }
+        // What this turn wrote is not read: the session ends in it.
+        for message in self.journal.queued(session.number, stored.after) {
+            self.journal.release(Some(message));
+        }
+        let before = self.fetching.len();
+        self.fetching.retain(|(number, ..)| *number != session.number);
+        // What was asked for earlier comes first, and is a part of all.
+        let comes_twice = stored.is_asked && self.fetching.len() == before;
+        self.ended.insert(session.number, comes_twice);
+        self.outputs.push_back(Output::Fetch(session.number, stored.after, usize::MAX));
     }
 
     /// The disk is full, or has room again.

@@ -38,9 +38,10 @@ impl Held {
         self.0.len()
     }
 
-    /// What the end of the queue waits for.
-    pub(super) fn last_cause(&self) -> Option<Cause> {
-        self.0.iter().rev().find_map(|packet| packet.cause)
+    /// The last in the queue of what has not happened yet.
+    pub(super) fn last_cause(&self, journal: &Journal) -> Option<Cause> {
+        let waiting = |packet: &HeldPacket| packet.cause.filter(|cause| !journal.is_synced(*cause));
+        self.0.iter().rev().find_map(waiting)
     }
 
     /// Waits for slow readers no longer.

@@ -194,6 +194,17 @@ impl Journal {
         stored
     }
 
+    /// What this turn lets wait for a session, behind a place in its order.
+    pub(super) fn queued(&self, owner: SessionNumber, after: u64) -> Vec<MessageNumber> {
+        let queued = self.changes.iter().filter_map(|change| match change {
+            Change::Queued { session, sequence, message, .. } if *session == owner && *sequence > after => {
+                Some(*message)
+            }
+            _ => None,
+        });
+        queued.collect()
+    }
+
     /// One reference less.
     pub(super) fn release(&mut self, number: Option<MessageNumber>) {
         let Some(number) = number else {

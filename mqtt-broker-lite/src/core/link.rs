@@ -217,6 +217,9 @@ impl Shard {
             let part = if joint.is_some() { Part { index: 0, of } } else { Part::WHOLE };
             self.outputs.push_back(Output::Write(cause, part, changes));
         }
+        for (session, after, limit) in self.fetching.drain(..) {
+            self.outputs.push_back(Output::Fetch(session, after, limit));
+        }
     }
 
     /// Another shard says something.

@@ -86,8 +86,10 @@ pub struct Shard {
     pub(super) paused: BTreeMap<Cause, Vec<ConnId>>,
     /// Connections to close once a cause is safe.
     pub(super) closing: BTreeMap<Cause, Vec<(ConnId, CloseReason)>>,
-    /// Sessions that ended while messages waited for them on the disk only.
-    pub(super) ended: BTreeSet<SessionNumber>,
+    /// What is to be read back from the disk, at the end of this turn: what it writes counts.
+    pub(super) fetching: Vec<(SessionNumber, u64, usize)>,
+    /// Sessions that ended while messages waited for them on the disk only, and whether some of these come before all.
+    pub(super) ended: BTreeMap<SessionNumber, bool>,
     /// What waits until the disk has room again, if it has none.
     pub(super) full: Option<Cause>,
     pub(super) outputs: VecDeque<Output>,
@@ -146,7 +148,8 @@ impl Shard {
             busy_topics: BTreeMap::new(),
             paused: BTreeMap::new(),
             closing: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            fetching: Vec::new(),
+            ended: BTreeMap::new(),
             full: None,
             outputs: VecDeque::new(),
             settings,

@@ -152,6 +152,25 @@ fn a_3_x_client_is_owed_a_bounded_number_of_acknowledgements() {
     assert_eq!(world.received(publisher).len(), usize::from(next - first) + 1);
 }
 
+/// What a client waits for happens in any order; it is read again when the last of it has.
+#[test]
+fn a_client_that_is_owed_much_is_read_again_whatever_happened_first() {
+    let mut world = World::with(Settings { durable: true, ..strict() });
+    let (publisher, _) = world.resume(V3_1_1, "p");
+    let (_, first) = stalled(&mut world, publisher);
+    // This is safe at once, and its answer waits behind the reader that is slow.
+    world.subscribe_with(publisher, "own", SubscribeOptions::default(), 0);
+    let mut next = first;
+    while !world.is_paused(publisher) {
+        next += 1;
+        assert!(next < first + 100, "it is read without end");
+        world.publish(publisher, "nobody", 1, next, "x");
+    }
+    world.pass(1000);
+    assert!(!world.is_paused(publisher));
+    assert_eq!(world.received(publisher).len(), usize::from(next - first) + 2);
+}
+
 /// Two that write to each other would not be read for ever: who owes an acknowledgement is read, and its own are given.
 #[test]
 fn a_3_x_client_that_owes_an_acknowledgement_is_read_and_answered() {

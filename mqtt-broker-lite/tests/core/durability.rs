@@ -319,6 +319,30 @@ fn nothing_is_left_of_a_long_queue_when_its_session_ends() {
     assert_eq!(world.disk.stored().count(), 1, "the publisher's session is left");
 }
 
+/// Nor of a will that its own client would have got: it is the last thing that is written for the session.
+#[test]
+fn nothing_is_left_of_a_will_that_waits_for_a_session_that_ends_with_it() {
+    let settings = Settings { durable: true, queue_window: 4, window: 1000, ..Settings::default() };
+    let mut world = World::with(settings);
+    let (publisher, _) = world.resume(V5, "p");
+    let will = Will {
+        topic: TopicName::new("t").unwrap(),
+        payload: b"gone",
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: Properties::EMPTY,
+    };
+    let subscriber = world.connect_with(Connect { will: Some(will), ..kept(V5, "s") });
+    world.accepted(subscriber);
+    world.subscribe(subscriber, "t", 1);
+    world.stall(subscriber);
+    for number in 1..=50_u16 {
+        world.publish(publisher, "t", 1, number, &"x".repeat(100));
+    }
+    world.connect_with(clean(V5, "s"));
+    assert_eq!(world.disk.stored().count(), 1, "the publisher's session is left");
+}
+
 /// 5.0 is told that there is no room; to 3.1.1 nothing can be said, so nothing more is read from it.
 #[test]
 fn a_full_disk_refuses_and_recovers() {

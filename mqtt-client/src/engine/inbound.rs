@@ -168,12 +168,7 @@ impl Engine<'_> {
             Arrival::Deliver => self.forget(id),
             Arrival::Wait => return Ok(Taken::Repeat),
             Arrival::Again => {
-                let known = self.inbox.find(id);
-                if let Some(slot) = known.and_then(|at| self.inbox.slots_mut().get_mut(at)) {
-                    if slot.owed == Owed::Nothing {
-                        slot.owed = Owed::PubRec;
-                    }
-                }
+                self.again(id);
                 return Ok(Taken::Repeat);
             }
             Arrival::Violation => return Err(ProtocolError::PacketIdInUse),
@@ -201,6 +196,23 @@ impl Engine<'_> {
             return Err(ProtocolError::NoMemory); // [MQTT-4.8.0-2]
         }
         Ok(Taken::Deliver(manual.then_some(Receipt { delivery, connection: self.connection })))
+    }
+
+    /// A message of QoS 2 that is known came again: its PUBREC has its place behind what came before this copy
+    /// [MQTT-4.6.0-3].
+    fn again(&mut self, id: PacketId) {
+        let known = self.inbox.find(id);
+        let Some(slot) = known.and_then(|at| self.inbox.slots_mut().get_mut(at)) else {
+            return;
+        };
+        let mut last = *slot;
+        if last.owed == Owed::Nothing {
+            last.owed = Owed::PubRec;
+        }
+        slot.owed = Owed::Gone;
+        self.inbox.close_ranks();
+        // The place that it had is free.
+        let _ = self.inbox.push(last);
     }
 
     /// Nothing is known about this identifier any more.

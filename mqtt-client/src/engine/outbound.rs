@@ -284,7 +284,7 @@ impl Engine<'_> {
                 Owed::PubAck => AckKind::PubAck,
                 Owed::PubRec => AckKind::PubRec,
                 Owed::PubComp => AckKind::PubComp,
-                Owed::Accept1 | Owed::Accept2 => {
+                Owed::Accept1 | Owed::Accept2 | Owed::StorePubRec | Owed::SyncPubRec => {
                     blocked = true;
                     continue;
                 }

@@ -7,13 +7,14 @@ mod store;
 use crate::oracle::{Delivered, Published};
 use crate::plan::ClientPlan;
 use crate::scene::{Event, Scene, client_name, will_topic};
-use crate::wire::{Arrival, ConnIndex, Direction};
+use crate::wire::{Arrival, ConnIndex, Direction, Unanswered};
 use application::{Application, Seen};
 use mqtt_client::{
     Aliases, ConnectOptions, Engine, Framer, Instant, Memory, PacketId, Piece, Properties, Property,
     PropertyPlace, PropertyWriter, ProtocolError, ReasonCode, ReceivedSlot, SendSlot, Settings, TopicName,
     Utf8Str, Version, Will,
 };
+use mqtt_packet::{Ack, Frame, PacketType, Publish};
 use std::slice::IterMut;
 use store::Store;
 
@@ -52,6 +53,8 @@ struct Process<'m> {
     aliases: Aliases<'m>,
     /// Bytes that were read and do not fit the framer yet.
     unread: Vec<u8>,
+    /// Bytes that were written and are no whole packet yet.
+    said: Vec<u8>,
 }
 
 /// A client.
@@ -183,6 +186,7 @@ impl<'m> Client<'m> {
         let now = self.time(scene);
         self.process.framer.reset();
         self.process.unread.clear();
+        self.process.said.clear();
         if let Err(error) = self.process.engine.connect(now, &options) {
             scene
                 .oracle
@@ -371,8 +375,28 @@ impl<'m> Client<'m> {
                 return went;
             }
             went = true;
+            self.process.said.extend_from_slice(&bytes[..n]);
             self.process.engine.transmitted(now, n);
+            self.watch(index, scene);
         }
+    }
+
+    /// Shows the oracle what it acknowledges.
+    fn watch(&mut self, index: ConnIndex, scene: &mut Scene) {
+        let mut rest = &self.process.said[..];
+        while let Ok(Some((frame, behind))) = Frame::split(rest) {
+            rest = behind;
+            if matches!(frame.packet_type(), PacketType::PubAck | PacketType::PubRec)
+                && let Ok(ack) = Ack::decode(frame, self.plan.version)
+                && !scene.connections[index].unanswered.answer(&ack)
+            {
+                scene.oracle.broken(scene.now, Unanswered::PROMISE, || {
+                    format!("{}: {ack:?}", client_name(self.number))
+                });
+            }
+        }
+        let seen = self.process.said.len() - rest.len();
+        self.process.said.drain(..seen);
     }
 
     /// Lets the engine see what was read; true if it saw something.
@@ -401,6 +425,16 @@ impl<'m> Client<'m> {
             let now = self.time(scene);
             let Process { engine, framer, aliases, .. } = &mut self.process;
             let Some(piece) = framer.next() else { break };
+            let delivery = match &piece {
+                Piece::Packet(frame) if frame.packet_type() == PacketType::Publish => {
+                    Publish::decode(*frame, self.plan.version).ok().map(|publish| publish.delivery)
+                }
+                Piece::PublishStart(head) => Some(head.publish.delivery),
+                _ => None,
+            };
+            if let (Some(delivery), Some(index)) = (delivery, self.connection) {
+                scene.connections[index].unanswered.publish(delivery);
+            }
             if let Piece::Packet(frame) = piece {
                 let way = || format!("broker -> {}", client_name(self.number));
                 scene.note_packet(way, frame, self.plan.version);
@@ -515,6 +549,7 @@ impl<'m> Process<'m> {
             framer: Framer::new(&mut lent.receive, plan.version),
             aliases: Aliases::new(&mut lent.topics, plan.aliases),
             unread: Vec::new(),
+            said: Vec::new(),
         }
     }
 }

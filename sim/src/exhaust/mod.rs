@@ -7,19 +7,22 @@
 //! noticed by the client at once and by the broker whenever: what the client had sent before may still arrive, before
 //! its next connection or after it, which is a takeover then.
 //!
-//! A state is what the parties say about themselves in `Debug`, with counts that only have to differ replaced by their
-//! ranks. Neither engine nor shard can be copied, so a state is come to again by doing again what led to it.
+//! A state is what the parties say about themselves in `Debug`, less what makes no difference. How much may still go
+//! wrong is no part of it: where less may, nothing can happen that cannot happen where more may, so states are gone on
+//! from with the most that is possible first, and again only with what was not possible then. Neither engine nor shard
+//! can be copied, so a state is come to again by doing again what led to it.
 
 #![allow(clippy::disallowed_types)] // Locks: all processors search together.
 
+mod identity;
 mod party;
 mod state;
 
 use mqtt_packet::QoS;
 use state::{Choice, State};
-use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// A small world.
 #[derive(Clone, Copy, Debug)]
@@ -93,26 +96,77 @@ pub struct Found {
     pub is_whole: bool,
 }
 
+/// The steps to a state, the last one first: many ways share their beginning.
+struct Way {
+    choice: Choice,
+    before: Option<Arc<Way>>,
+    /// How many there are.
+    len: usize,
+}
+
+type Lead = Option<Arc<Way>>;
+
+/// How much may still go wrong.
+#[derive(Clone, Copy)]
+struct Budget {
+    cuts: usize,
+    crashes: usize,
+}
+
+/// With which budgets a state was gone on from.
+#[derive(Clone, Copy, Default)]
+struct Budgets(u64);
+
+impl Budgets {
+    /// So many cuts at most, and as many crashes.
+    const MOST: usize = 8;
+
+    /// Adds one with all that are smaller; false if it was there.
+    fn add(&mut self, budget: Budget) -> bool {
+        let Budget { cuts, crashes } = budget;
+        let is_known = self.0 & 1 << (crashes * Self::MOST + cuts) != 0;
+        for crashes in 0..=crashes {
+            self.0 |= ((1 << (cuts + 1)) - 1) << (crashes * Self::MOST);
+        }
+        !is_known
+    }
+}
+
 /// What the threads of a search share.
-struct Search {
-    known: Mutex<HashSet<u128>>,
-    waiting: Mutex<Vec<Vec<Choice>>>,
-    /// How many states wait or are being gone on from.
+struct Search<'t> {
+    case: Case,
+    known: Mutex<HashMap<u128, Budgets>>,
+    /// Steps that were not taken, by how much may go wrong behind them.
+    waiting: Mutex<Vec<Vec<Lead>>>,
+    /// How many steps wait or are being gone on from.
     open: AtomicUsize,
     found: Mutex<Found>,
+    is_over: AtomicBool,
+    most: u64,
+    tell: &'t (dyn Fn(&Found) + Sync),
 }
 
 /// Goes through all states of a small world, at most so many; `tell` hears of the progress.
+///
+/// # Panics
+/// If the case has more than seven cuts or crashes.
 pub fn explore(case: Case, threads: usize, most: u64, tell: &(dyn Fn(&Found) + Sync)) -> Found {
+    assert!(case.cuts.max(case.crashes) < Budgets::MOST, "at most {} cuts and crashes", Budgets::MOST - 1);
+    let mut waiting: Vec<Vec<Lead>> = (0..=case.cuts + case.crashes).map(|_| Vec::new()).collect();
+    waiting[case.cuts + case.crashes].push(None);
     let search = Search {
-        known: Mutex::new(HashSet::new()),
-        waiting: Mutex::new(vec![Vec::new()]),
+        case,
+        known: Mutex::new(HashMap::new()),
+        waiting: Mutex::new(waiting),
         open: AtomicUsize::new(1),
         found: Mutex::new(Found::default()),
+        is_over: AtomicBool::new(false),
+        most,
+        tell,
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| search.work(case, most, tell));
+            scope.spawn(|| search.work());
         }
     });
     let mut found = search.found.into_inner().expect("no thread panics");
@@ -120,70 +174,113 @@ pub fn explore(case: Case, threads: usize, most: u64, tell: &(dyn Fn(&Found) + S
     found
 }
 
-impl Search {
-    fn work(&self, case: Case, most: u64, tell: &(dyn Fn(&Found) + Sync)) {
+impl Search<'_> {
+    fn work(&self) {
+        while self.open.load(Ordering::SeqCst) > 0 && !self.is_over.load(Ordering::Relaxed) {
+            let next = self.waiting.lock().expect("no thread panics").iter_mut().rev().find_map(Vec::pop);
+            match next {
+                Some(lead) => {
+                    State::with(self.case, |state| self.follow(state, lead));
+                    self.open.fetch_sub(1, Ordering::SeqCst);
+                }
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// Comes to where a way leads, and goes on from there for as long as something is new.
+    fn follow(&self, state: &mut State<'_>, mut lead: Lead) {
+        steps(lead.as_deref()).into_iter().for_each(|choice| state.take(choice));
         loop {
-            let next = self.waiting.lock().expect("no thread panics").pop();
-            let Some(path) = next else {
-                if self.open.load(Ordering::SeqCst) == 0 {
-                    return;
-                }
-                std::thread::yield_now();
-                continue;
-            };
-            {
-                let found = self.found.lock().expect("no thread panics");
-                if found.broken.is_some() || found.states >= most {
-                    return;
-                }
-            }
-            self.go_on(case, &path, tell);
-            self.open.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Takes every step that can be taken after those of `path`.
-    fn go_on(&self, case: Case, path: &[Choice], tell: &(dyn Fn(&Found) + Sync)) {
-        let choices = State::with(case, path, |state| {
+            self.leave(state, &lead, &state.interruptions());
             state.settle();
-            state.choices()
-        });
-        for choice in choices {
-            let steps = [path, &[choice]].concat();
-            let interruptions = self.arrive(case, steps.clone(), tell);
-            for choice in interruptions {
-                self.arrive(case, [&steps[..], &[choice]].concat(), tell);
-            }
-        }
-    }
-
-    /// Comes to a state, and sees to it that it is gone on from if it is new. Returns what can break on the way.
-    fn arrive(&self, case: Case, steps: Vec<Choice>, tell: &(dyn Fn(&Found) + Sync)) -> Vec<Choice> {
-        let (interruptions, identity, broken, is_end) = State::with(case, &steps, |state| {
-            let interruptions = state.interruptions();
-            state.settle();
-            let is_end = state.is_at_rest();
+            let choices = state.choices();
+            let is_end = choices.iter().all(Choice::is_fault);
             if is_end {
                 state.check_end();
             }
-            (interruptions, state.identity(), state.broken.clone(), is_end)
-        });
-        let is_new = self.known.lock().expect("no thread panics").insert(identity);
+            if !self.is_new(state, &lead, is_end) {
+                return;
+            }
+            match choices.split_first() {
+                Some((first, others)) if !first.is_fault() => {
+                    self.leave(state, &lead, others);
+                    state.take(*first);
+                    let len = len(&lead) + 1;
+                    lead = Some(Arc::new(Way { choice: *first, len, before: lead }));
+                }
+                // First everything where more may go wrong.
+                _ => return self.leave(state, &lead, &choices),
+            }
+        }
+    }
+
+    /// Leaves these steps for later.
+    fn leave(&self, state: &State<'_>, lead: &Lead, choices: &[Choice]) {
+        if choices.is_empty() {
+            return;
+        }
+        self.open.fetch_add(choices.len(), Ordering::SeqCst);
+        let mut waiting = self.waiting.lock().expect("no thread panics");
+        for choice in choices {
+            let left = state.cuts + state.crashes - usize::from(choice.is_fault());
+            let way = Way { choice: *choice, len: len(lead) + 1, before: lead.clone() };
+            waiting[left].push(Some(Arc::new(way)));
+        }
+    }
+
+    /// Counts a step; true if it is to be gone on from where it leads.
+    fn is_new(&self, state: &State<'_>, lead: &Lead, is_end: bool) -> bool {
+        let budget = Budget { cuts: state.cuts, crashes: state.crashes };
+        let identity = state.identity();
+        let (is_state_new, is_new) = {
+            let mut known = self.known.lock().expect("no thread panics");
+            let budgets = known.entry(identity).or_default();
+            (budgets.0 == 0, budgets.add(budget))
+        };
         let mut found = self.found.lock().expect("no thread panics");
         found.steps += 1;
-        if let Some(broken) = broken {
-            found.broken.get_or_insert((steps, broken));
-        } else if is_new {
+        if let Some(broken) = &state.broken {
+            found.broken.get_or_insert_with(|| (steps(lead.as_deref()), broken.clone()));
+            self.is_over.store(true, Ordering::Relaxed);
+            return false;
+        }
+        if is_state_new {
             found.states += 1;
             found.ends += u64::from(is_end);
-            found.longest = found.longest.max(steps.len());
-            if found.states.is_multiple_of(10_000) {
-                tell(&found);
+            found.longest = found.longest.max(len(lead));
+            if found.states >= self.most {
+                self.is_over.store(true, Ordering::Relaxed);
             }
-            drop(found);
-            self.open.fetch_add(1, Ordering::SeqCst);
-            self.waiting.lock().expect("no thread panics").push(steps);
+            if found.states.is_multiple_of(10_000) {
+                (self.tell)(&found);
+            }
         }
-        interruptions
+        is_new
+    }
+}
+
+fn len(lead: &Lead) -> usize {
+    lead.as_ref().map_or(0, |way| way.len)
+}
+
+/// The steps of a way, in their order.
+fn steps(lead: Option<&Way>) -> Vec<Choice> {
+    let mut steps: Vec<_> =
+        std::iter::successors(lead, |way| way.before.as_deref()).map(|way| way.choice).collect();
+    steps.reverse();
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_that_may_go_wrong_is_nothing_new() {
+        let mut budgets = Budgets::default();
+        let mut add = |cuts, crashes| budgets.add(Budget { cuts, crashes });
+        assert!(add(2, 1) && !add(2, 1) && !add(2, 0) && !add(0, 1));
+        assert!(add(3, 0) && !add(1, 0) && add(3, 1));
     }
 }

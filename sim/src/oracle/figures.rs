@@ -1,7 +1,7 @@
 //! What happened in worlds, counted.
 
 /// Counts of what happened, to see that something did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Events.
     pub events: u64,
@@ -25,6 +25,8 @@ pub struct Figures {
     pub crashes: u64,
     /// Entries of disks that were damaged.
     pub damaged: u64,
+    /// Entries of queues that were read back from the disk.
+    pub fetched: u64,
     /// Deliveries that were owed to a shared subscription, and seen.
     pub shared: u64,
     /// Wills that somebody got.
@@ -48,6 +50,7 @@ impl Figures {
             (&mut self.takeovers, other.takeovers),
             (&mut self.crashes, other.crashes),
             (&mut self.damaged, other.damaged),
+            (&mut self.fetched, other.fetched),
             (&mut self.shared, other.shared),
             (&mut self.wills, other.wills),
             (&mut self.retained, other.retained),

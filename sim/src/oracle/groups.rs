@@ -91,7 +91,7 @@ impl Oracle {
         let is_exact = message.qos == QoS::ExactlyOnce && live == exact;
         let most = match message.qos {
             QoS::AtMostOnce => all,
-            _ if self.is_undone => u32::MAX,
+            _ if self.is_undone || known.is_split => u32::MAX,
             _ if is_exact && (self.life == 0 || are_kept) => all,
             _ if is_exact => all * arrivals,
             _ => all * arrivals * begun,

@@ -79,6 +79,9 @@ struct Known {
     is_forgotten: bool,
     /// When it came to the broker, and to which of its lives; several times where it was repeated.
     arrivals: Vec<(u64, u32)>,
+    /// In which session of its publisher it came last, and whether it came in more than one: then it is another message.
+    generation: u32,
+    is_split: bool,
     /// When the client that it is the will of left in order.
     cancelled: Option<u64>,
     /// By the wall clock, when it is of no use any more.
@@ -188,6 +191,8 @@ impl Oracle {
             earlier: None,
             is_forgotten: false,
             arrivals: Vec::new(),
+            generation: 0,
+            is_split: false,
             cancelled: None,
             expires: None,
             told: None,
@@ -276,6 +281,9 @@ impl Oracle {
         };
         let is_first = known.arrivals.is_empty();
         known.arrivals.push((at, self.life));
+        let generation = self.sessions.generation(client);
+        known.is_split |= !is_first && known.generation != generation;
+        known.generation = generation;
         if !may {
             return;
         }
@@ -418,7 +426,7 @@ impl Oracle {
         let has_forgotten = self.life > 0;
         let most = match (message.qos, qos) {
             (QoS::AtMostOnce, _) => 1,
-            _ if self.is_undone => u32::MAX,
+            _ if self.is_undone || known.is_split => u32::MAX,
             (QoS::ExactlyOnce, QoS::AtLeastOnce) if !has_forgotten => 1 + resumed,
             (QoS::ExactlyOnce, _) if !has_forgotten => 1,
             (QoS::ExactlyOnce, QoS::ExactlyOnce) if self.sessions.is_kept(client) => live - exact + 1,
@@ -464,7 +472,7 @@ impl Oracle {
         let known = &mut self.messages[number];
         let message = &known.message;
         // What a shared subscription gets goes from one member to another if it must.
-        let is_free = is_shared(message.topic) || self.is_undone;
+        let is_free = is_shared(message.topic) || self.is_undone || known.is_split;
         if retain || message.is_will || is_free || known.copies[client].came == Some(epoch) {
             return;
         }

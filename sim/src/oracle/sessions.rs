@@ -38,11 +38,15 @@ struct Session {
     connection: Option<ConnIndex>,
     /// Since when the broker may take it for lost.
     lost: Option<u64>,
+    /// The same of the connection of the last CONNECT, whose CONNACK may be read after its end.
+    lost_here: Option<u64>,
     /// Whether it must have ended before the last CONNECT.
     has_expired: bool,
     /// Since when the broker takes it for lost.
     given_up: Option<u64>,
     resumed: u32,
+    /// Counts the sessions that there may have been without the client hearing of it.
+    generation: u32,
     /// How often it connected.
     begun: u32,
     /// When CONNACK came last.
@@ -52,6 +56,9 @@ struct Session {
 
 /// What the broker does at a moment, the client learns later.
 const SLACK: u64 = 1000;
+
+/// So late comes what a client sent, at most.
+const LATE: u64 = 15_000;
 
 /// What is wrong with a CONNACK.
 pub type Complaint = Option<&'static str>;
@@ -64,6 +71,8 @@ pub struct Sessions {
     is_durable: bool,
     /// Whether a wall clock that jumped may have ended sessions early.
     pub is_time_uncertain: bool,
+    /// Whether it jumped back: what a broker finds on its disk lasts longer then.
+    pub has_gone_back: bool,
 }
 
 impl Sessions {
@@ -76,14 +85,21 @@ impl Sessions {
             clean_start: false,
             connection: None,
             lost: None,
+            lost_here: None,
             given_up: None,
             has_expired: false,
             resumed: 0,
+            generation: 0,
             begun: 0,
             connected: None,
             subscriptions: Vec::new(),
         });
-        Self { sessions: sessions.collect(), is_durable: plan.broker.durable, is_time_uncertain: false }
+        Self {
+            sessions: sessions.collect(),
+            is_durable: plan.broker.durable,
+            is_time_uncertain: false,
+            has_gone_back: false,
+        }
     }
 
     /// A client sends CONNECT on a new connection.
@@ -95,17 +111,23 @@ impl Sessions {
         session.connection = Some(index);
         session.begun += 1;
         let lifetime = u64::from(session.expiry) * 1000;
+        // CONNECT may take a while.
+        let may_be_over = |since: u64| at + LATE >= since + lifetime;
+        if session.expiry < u32::MAX && (self.is_time_uncertain || session.lost.is_some_and(may_be_over)) {
+            session.generation += 1;
+        }
         let is_over = |since: u64| at > since + lifetime + SLACK;
         session.has_expired = session.expiry < u32::MAX && session.given_up.is_some_and(is_over);
         // What it finds there the next time it may have made itself, without having heard of it.
         session.given_up = None;
+        session.lost_here = None;
         session.clean_start = clean_start;
         session.expiry = expiry;
     }
 
     /// CONNACK came.
     pub fn connected(&mut self, at: u64, client: usize, session_present: bool) -> Complaint {
-        let is_time_uncertain = self.is_time_uncertain;
+        let (is_time_uncertain, has_gone_back) = (self.is_time_uncertain, self.has_gone_back);
         let session = &mut self.sessions[client];
         let lifetime = u64::from(session.expiry) * 1000;
         let lasts = session.expiry == u32::MAX;
@@ -113,7 +135,7 @@ impl Sessions {
             None
         } else if session_present && (session.clean_start || session.expiry == 0) {
             Some("a session is resumed that cannot be there")
-        } else if session_present && session.has_expired {
+        } else if session_present && session.has_expired && !has_gone_back {
             Some("a session is resumed that has expired")
         } else if !session_present
             && session.is_certain
@@ -142,14 +164,18 @@ impl Sessions {
         }
         session.is_certain = true;
         session.connected = Some(at);
-        session.lost = None;
-        session.given_up = None;
+        session.lost = session.lost_here;
         complaint
     }
 
     /// Which of its sessions a client may have.
     pub(super) fn epoch(&self, client: usize) -> u32 {
         self.sessions[client].epoch
+    }
+
+    /// Which of the sessions that it need not have heard of.
+    pub(super) fn generation(&self, client: usize) -> u32 {
+        self.sessions[client].generation
     }
 
     /// Whether the broker keeps a client's session if it crashes.
@@ -174,6 +200,7 @@ impl Sessions {
             return;
         }
         session.lost.get_or_insert(at);
+        session.lost_here.get_or_insert(at);
         if session.expiry == 0 {
             session.end_certainty();
         }

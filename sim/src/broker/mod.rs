@@ -1,15 +1,17 @@
 //! The broker: our shards, unmodified, in a process that can crash, with a disk that loses what was not synced.
 
-use crate::disk::Disk;
+mod watch;
+
+use crate::disk::{Disk, Fetched, Report};
 use crate::plan::{BrokerPlan, Plan};
 use crate::rights::Rights;
 use crate::scene::{Event, Scene, client_name, client_number};
-use crate::wire::{Arrival, ConnIndex, Direction};
+use crate::wire::{Arrival, ConnIndex, Direction, Unanswered};
 use mqtt_broker_lite::core::{
-    Access, Cause, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
-    Settings, Shard, ShardId, Token, Verdict, Wire, home,
+    Access, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
+    Settings, Shard, ShardId, Token, Verdict,
 };
-use mqtt_packet::{Connect, Disconnect, Frame, Packet, PacketType, Publish, ReasonCode, Version};
+use mqtt_packet::{Frame, Version};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Lets everybody in, after having asked somebody if the plan says so.
@@ -32,9 +34,6 @@ impl Policy for Doorman {
     }
 }
 
-/// No PUBLISH is larger, in bytes.
-const LARGEST: usize = 600;
-
 /// What the process keeps of a connection.
 #[derive(Debug)]
 struct Peer {
@@ -47,6 +46,8 @@ struct Peer {
     waiting: VecDeque<u8>,
     /// Topics that the client gave an alias to.
     aliases: BTreeMap<u16, String>,
+    /// Its messages that are not answered yet.
+    unanswered: Unanswered,
     last_packet: u64,
     keep_alive: u16,
     /// CONNACK was sent.
@@ -77,7 +78,7 @@ pub struct Broker {
     started: u64,
     wake_at: Vec<Option<u64>>,
     /// What was written and is not reported yet, where that does not wait for the sync.
-    written: VecDeque<Vec<(u16, Cause)>>,
+    written: VecDeque<Report>,
     /// A sync is due in a while, or under way.
     sync_is_due: bool,
 }
@@ -120,6 +121,7 @@ impl Broker {
             max_inflight: self.plan.max_inflight,
             window: self.plan.window,
             max_queue_messages: self.plan.max_queue,
+            queue_window: if self.plan.durable { self.plan.queue_window } else { usize::MAX },
             outgoing_aliases: self.plan.outgoing_aliases,
             ..Settings::default()
         };
@@ -137,6 +139,22 @@ impl Broker {
     /// What is on its disk and should not be, now that nothing is to be done.
     pub fn remains(&self) -> Vec<String> {
         self.disk.remains()
+    }
+
+    /// What is under way to and from each client, in words.
+    pub fn state(&self, scene: &Scene) -> Vec<String> {
+        let peer = |(index, peer): (&ConnIndex, &Peer)| {
+            let connection = &scene.connections[*index];
+            let client = client_name(connection.client);
+            let paused = if peer.is_paused { ", not read" } else { "" };
+            format!(
+                "{client}: {:?} {:?}, {} bytes wait{paused}",
+                connection.up,
+                connection.down,
+                peer.waiting.len()
+            )
+        };
+        self.peers.iter().map(peer).collect()
     }
 
     fn time(&self, scene: &Scene) -> Now {
@@ -185,8 +203,7 @@ impl Broker {
                     let delay = scene.rng.delay(1000);
                     scene.after(delay, Event::Answer(number, token, self.life));
                 }
-                // There are no windows here: everything that waits is in memory.
-                Output::Fetch(..) => {}
+                Output::Fetch(session, after, limit) => self.disk.fetch(number, session, after, limit),
                 Output::Pause(id) => self.pause(id, true, scene),
                 Output::Resume(id) => self.pause(id, false, scene),
                 Output::WakeAt(mono) => {
@@ -207,13 +224,13 @@ impl Broker {
 
     fn sync(&mut self, scene: &mut Scene) {
         if let Some(interval) = self.plan.interval {
-            let written = self.disk.write_behind(scene.now);
-            if !written.is_empty() && !self.sync_is_due {
+            let report = self.disk.write_behind(scene.now);
+            if !report.safe.is_empty() && !self.sync_is_due {
                 self.sync_is_due = true;
                 scene.after(interval, Event::DiskDue(self.life));
             }
-            if !written.is_empty() {
-                self.written.push_back(written);
+            if !report.safe.is_empty() || !report.found.is_empty() {
+                self.written.push_back(report);
                 scene.after(0, Event::DiskWritten(self.life));
             }
         } else if self.disk.begin(scene.now) {
@@ -224,10 +241,21 @@ impl Broker {
 
     /// What was written counts as safe.
     pub fn disk_written(&mut self, life: u32, scene: &mut Scene) {
-        if life == self.life {
-            for (number, cause) in self.written.pop_front().unwrap_or_default() {
-                self.handle(number, Input::Synced(cause), scene);
-            }
+        if life == self.life
+            && let Some(report) = self.written.pop_front()
+        {
+            self.report(report, scene);
+        }
+    }
+
+    /// Shards hear what of theirs is safe, and get what they asked for.
+    fn report(&mut self, report: Report, scene: &mut Scene) {
+        for (number, cause) in report.safe {
+            self.handle(number, Input::Synced(cause), scene);
+        }
+        for Fetched { reader, session, changes } in report.found {
+            scene.oracle.figures.fetched += changes.len() as u64;
+            self.handle(reader, Input::Fetched(session, changes), scene);
         }
     }
 
@@ -278,6 +306,7 @@ impl Broker {
                 received: Vec::new(),
                 waiting: VecDeque::new(),
                 aliases: BTreeMap::new(),
+                unanswered: Unanswered::default(),
                 last_packet: scene.now,
                 keep_alive: 0,
                 is_connected: false,
@@ -310,8 +339,8 @@ impl Broker {
         let Some(peer) = self.peers.get_mut(&index).filter(|peer| !peer.is_closing) else {
             return;
         };
-        peer.received.extend(bytes);
-        let received = std::mem::take(&mut peer.received);
+        peer.received.extend_from_slice(bytes);
+        let mut received = std::mem::take(&mut peer.received);
         let mut rest = &received[..];
         loop {
             match Frame::split(rest) {
@@ -328,51 +357,10 @@ impl Broker {
                 }
             }
         }
+        let seen = received.len() - rest.len();
+        received.drain(..seen);
         if let Some(peer) = self.peers.get_mut(&index) {
-            peer.received = rest.to_vec();
-        }
-    }
-
-    /// Shows the oracle what comes to the broker.
-    fn observe(&mut self, index: ConnIndex, frame: Frame<'_>, scene: &mut Scene) {
-        let Some(peer) = self.peers.get_mut(&index).filter(|peer| !peer.is_closing) else {
-            return;
-        };
-        let client = scene.connections[index].client;
-        scene.note_packet(|| format!("{} -> broker", client_name(client)), frame, peer.version);
-        peer.last_packet = scene.now;
-        match frame.packet_type() {
-            PacketType::Connect => {
-                if let Ok(connect) = Connect::decode(frame) {
-                    peer.version = connect.version;
-                    peer.keep_alive = connect.keep_alive;
-                    if peer.home.is_none() {
-                        let home = home(connect.client_id.as_bytes(), self.plan.shards);
-                        self.settle(index, home, scene);
-                    }
-                }
-            }
-            PacketType::Publish => {
-                let Ok(publish) = Publish::decode(frame, peer.version) else {
-                    return;
-                };
-                let alias = publish.properties.topic_alias();
-                let topic = match alias.filter(|_| publish.topic.is_empty()) {
-                    Some(alias) => peer.aliases.get(&alias).cloned().unwrap_or_default(),
-                    None => publish.topic.as_str().to_owned(),
-                };
-                if let Some(alias) = alias {
-                    peer.aliases.insert(alias, topic.clone());
-                }
-                let now = (scene.now, scene.wall());
-                scene.oracle.arrived(now, client, &topic, publish.payload, publish.retain);
-            }
-            PacketType::Disconnect => {
-                let disconnect = Disconnect::decode(frame, peer.version);
-                peer.left_in_order =
-                    disconnect.is_ok_and(|disconnect| disconnect.reason_code == ReasonCode::SUCCESS);
-            }
-            _ => {}
+            peer.received = received;
         }
     }
 
@@ -382,52 +370,6 @@ impl Broker {
             peer.is_paused = is_paused;
             scene.carry(index, Direction::Up);
         }
-    }
-
-    /// The shard sends.
-    fn say(&mut self, id: ConnId, wire: &Wire, scene: &mut Scene) {
-        let index = id.0 as usize;
-        let Some(peer) = self.peers.get_mut(&index) else {
-            return;
-        };
-        let bytes = wire.to_vec();
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let Ok(Some((frame, behind))) = Frame::split(rest) else {
-                scene.oracle.broken(scene.now, "the broker says whole packets", || format!("{rest:02X?}"));
-                return;
-            };
-            rest = behind;
-            match Packet::decode(frame, peer.version) {
-                Ok(Packet::Publish(publish)) => {
-                    let unread = peer.waiting.len() + bytes.len() - rest.len();
-                    if unread > self.plan.window + LARGEST * (usize::from(self.plan.max_inflight) + 2) {
-                        scene.oracle.broken(scene.now, "what waits for a connection is bounded", || {
-                            format!("{unread} bytes for {}", client_name(scene.connections[index].client))
-                        });
-                    }
-                    if !publish.delivery.dup() {
-                        scene.oracle.sent(scene.now, scene.wall(), publish.payload);
-                    }
-                }
-                Ok(Packet::ConnAck(connack)) => {
-                    peer.is_connected = connack.reason_code == ReasonCode::SUCCESS;
-                    match self.wills.remove(&scene.connections[index].client) {
-                        // [MQTT-3.1.3-9]
-                        Some((_, will)) if connack.session_present => {
-                            scene.oracle.will_cancelled(scene.now, will);
-                        }
-                        // With its session it ended a while ago: nobody here knows when.
-                        _ => {}
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    scene.oracle.broken(scene.now, "the broker keeps to the protocol", || error.to_string());
-                }
-            }
-        }
-        peer.waiting.extend(bytes);
     }
 
     /// Writes what waits, and tells the shard how much went.
@@ -522,9 +464,8 @@ impl Broker {
         if life != self.life {
             return;
         }
-        for (number, cause) in self.disk.finish() {
-            self.handle(number, Input::Synced(cause), scene);
-        }
+        let report = self.disk.finish();
+        self.report(report, scene);
         let most = self.plan.max_queue + usize::from(self.plan.max_inflight);
         if self.plan.max_queue < 1000 && self.disk.longest_queue() > most {
             scene.oracle.broken(scene.now, "what waits for a session is bounded", || {
@@ -579,8 +520,12 @@ impl Broker {
         self.start();
         let now = self.time(scene);
         for number in 0..self.plan.shards {
-            let stored: Vec<_> = self.disk.contents(number, self.plan.shards).collect();
-            self.shards[usize::from(number)].restore(now, stored);
+            let (stored, rest) = self.disk.contents(number, self.plan.shards, self.plan.queue_window);
+            let shard = &mut self.shards[usize::from(number)];
+            shard.restore(now, stored);
+            for (session, last, messages) in rest {
+                shard.restore_rest(session, last, &messages);
+            }
         }
         for number in 0..self.plan.shards {
             self.obey(number, scene);
