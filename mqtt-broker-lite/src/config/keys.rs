@@ -55,6 +55,7 @@ const LIMITS: &[Key<Config>] = &[
     key("connect_timeout_seconds", |config, value| {
         value.number::<u64>(1, 3600).map(|n| config.settings.connect_timeout = n.saturating_mul(1000))
     }),
+    key("max_sessions", |config, value| value.number(1, ANY).map(|n| config.settings.max_sessions = n)),
     key("max_takeovers", |config, value| {
         value.number(1, 1_000_000).map(|n| config.settings.max_takeovers = n)
     }),

@@ -45,7 +45,7 @@ impl Shard {
     }
 
     /// PUBREL, once it is safe that PUBREC came.
-    fn send_pubrel(&mut self, key: usize, id: PacketId, reason_code: ReasonCode) {
+    pub(super) fn send_pubrel(&mut self, key: usize, id: PacketId, reason_code: ReasonCode) {
         let cause = self.journal.cause();
         self.reply(key, cause, Then::Nothing, |version, out| {
             let reason_code = match version {
@@ -57,7 +57,7 @@ impl Shard {
     }
 
     /// PUBREC: the message is never sent again, only its identifier is kept [MQTT-4.3.3-6].
-    fn received(&mut self, key: usize, index: usize) {
+    pub(super) fn received(&mut self, key: usize, index: usize) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };

@@ -13,7 +13,7 @@ use super::wire::{LARGE, Wire};
 use super::{Access, Change, MessageNumber, SessionNumber};
 use bytes::Bytes;
 use mqtt_client::delivery::Sending;
-use mqtt_packet::{Delivery, PacketId, QoS, Version};
+use mqtt_packet::{Delivery, PacketId, QoS, ReasonCode, Version};
 use std::sync::Arc;
 
 /// A message that is being handed out. It is copied out of its packet only if somebody needs it later.
@@ -387,8 +387,28 @@ impl Shard {
             return false;
         }
         connection.replay = Some(serial.saturating_add(1));
-        self.send_queued(key, Start::Again(packet_id(serial)), &queued, forms);
+        if queued.message.view().is_some_and(|view| self.may_receive(key, &view)) {
+            self.send_queued(key, Start::Again(packet_id(serial)), &queued, forms);
+        } else {
+            self.give_up(key, index, serial);
+        }
         true
+    }
+
+    /// Ends the exchange of a message that the client may not receive any more. Of QoS 2 it may know the identifier, so
+    /// that is released: who does not know it answers, too.
+    fn give_up(&mut self, key: usize, index: usize, serial: u64) {
+        let stage =
+            self.sessions.get(key).and_then(|session| Some(session.outbound.in_flight.get(index)?.stage));
+        if stage != Some(Sending::AwaitPubRec) {
+            self.finish(key, index);
+            return;
+        }
+        if let Some(connection) = self.connection(key) {
+            connection.take_quota();
+        }
+        self.received(key, index);
+        self.send_pubrel(key, packet_id(serial), ReasonCode::SUCCESS);
     }
 
     /// Sends the next message that waits.

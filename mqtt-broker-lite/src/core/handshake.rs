@@ -115,7 +115,7 @@ impl Shard {
             }
         };
         if let Err(code) = self.examine_connect(&connect) {
-            self.refuse_connect(id, version, CloseReason::Refused(code), Some(code));
+            self.refuse_with(id, version, code);
             return;
         }
         if connect.properties.authentication_method().is_some() {
@@ -128,7 +128,7 @@ impl Shard {
         match self.policy.authenticate(&credentials) {
             Verdict::Allow => self.admit(id, &connect, None, None),
             Verdict::Refuse(code) => {
-                self.refuse_connect(id, version, CloseReason::Refused(code), Some(code));
+                self.refuse_with(id, version, code);
             }
             Verdict::Ask => self.ask(id, credentials, raw(frame)),
         }
@@ -204,7 +204,7 @@ impl Shard {
             Decision::Allow => self.admit(id, &connect, None, None),
             Decision::AllowAs(user_name) => self.admit(id, &connect, Some(user_name), None),
             Decision::Refuse(code) => {
-                self.refuse_connect(id, connect.version, CloseReason::Refused(code), Some(code));
+                self.refuse_with(id, connect.version, code);
             }
         }
         let mut rest = &parked[..];
@@ -212,6 +212,11 @@ impl Shard {
             self.on_frame(id, frame);
             rest = behind;
         }
+    }
+
+    /// Refuses a CONNECT for a reason that is all there is to say.
+    fn refuse_with(&mut self, id: ConnId, version: Version, code: ReasonCode) {
+        self.refuse_connect(id, version, CloseReason::Refused(code), Some(code));
     }
 
     /// Refuses a CONNECT, with a CONNACK if its version has a code for the reason.
@@ -260,13 +265,11 @@ impl Shard {
         if let Some(will) = &connect.will
             && !self.may(&client, Access::Publish, will.topic.as_utf8())
         {
-            let code = ReasonCode::NOT_AUTHORIZED;
-            self.refuse_connect(id, connect.version, CloseReason::Refused(code), Some(code));
-            return;
+            return self.refuse_with(id, connect.version, ReasonCode::NOT_AUTHORIZED);
         }
-        let Some(takeovers_end) = self.count_takeover(&client) else {
-            self.refuse_takeover(id, connect.version);
-            return;
+        let takeovers_end = match self.examine_session(&client, connect.version) {
+            Ok(end) => end,
+            Err(code) => return self.refuse_with(id, connect.version, code),
         };
         if let Some(Stage::Opened(opened)) = self.connections.remove(&id) {
             self.timers.stop(opened.deadline, Timer::Connect(id));
@@ -301,27 +304,23 @@ impl Shard {
         self.send_connack(key, connect, session_present, data.as_deref());
     }
 
-    /// Until when the takeovers of a client count, with this one if it is one; `None` if there were too many.
-    fn count_takeover(&self, client: &Client) -> Option<u64> {
+    /// Whether a client may have its session now: it is not taken over too often, and there are not too many others. Until
+    /// when its takeovers count, with this one if it is one.
+    fn examine_session(&self, client: &Client, version: Version) -> Result<u64, ReasonCode> {
+        let Settings { max_sessions, max_takeovers, takeover_interval, .. } = self.settings;
+        let code =
+            |code: ReasonCode| if version == Version::V5 { code } else { ReasonCode::SERVER_UNAVAILABLE };
         let session = self.by_client.get(&client.client_id).and_then(|&key| self.sessions.get(key));
         let Some(session) = session else {
-            return Some(0);
+            let has_room = self.sessions.len() < max_sessions;
+            return if has_room { Ok(0) } else { Err(code(ReasonCode::QUOTA_EXCEEDED)) };
         };
         if session.connection.is_none() {
-            return Some(session.takeovers_end);
+            return Ok(session.takeovers_end);
         }
-        let Settings { max_takeovers, takeover_interval, .. } = self.settings;
         let end = session.takeovers_end.max(self.now.mono).saturating_add(takeover_interval);
         let latest = self.now.mono.saturating_add(max_takeovers.saturating_mul(takeover_interval));
-        (end <= latest).then_some(end)
-    }
-
-    fn refuse_takeover(&mut self, id: ConnId, version: Version) {
-        let code = match version {
-            Version::V5 => ReasonCode::CONNECTION_RATE_EXCEEDED,
-            _ => ReasonCode::SERVER_UNAVAILABLE,
-        };
-        self.refuse_connect(id, version, CloseReason::Refused(code), Some(code));
+        if end <= latest { Ok(end) } else { Err(code(ReasonCode::CONNECTION_RATE_EXCEEDED)) }
     }
 
     /// The session of a client: its old one, or a new one [MQTT-3.1.2-4 to -6]. An older connection ends first, and
@@ -332,6 +331,7 @@ impl Shard {
         }
         if let Some(&key) = self.by_client.get(&client.client_id) {
             if !connect.clean_start {
+                self.check_subscriptions(key, client);
                 return (key, true);
             }
             self.end_session(key);

@@ -20,6 +20,8 @@ pub struct Settings {
     pub seed: u64,
     /// Time from opening a connection to its CONNECT, and for each step of an authentication, in milliseconds.
     pub connect_timeout: u64,
+    /// Sessions of the shard, with and without a connection; who needs one more is refused.
+    pub max_sessions: usize,
     /// How often in a row a connected client may be taken over under its Client Identifier; from then on once in each
     /// `takeover_interval`, so that two clients of one name do not keep the broker busy.
     pub max_takeovers: u64,
@@ -89,6 +91,7 @@ impl Default for Settings {
             may_forget: false,
             seed: 0,
             connect_timeout: 10_000,
+            max_sessions: 1_000_000,
             max_takeovers: 20,
             takeover_interval: 1000,
             max_packet_size: 1 << 20,

@@ -124,6 +124,24 @@ impl Shard {
         self.enter(key, filter, grant(record));
     }
 
+    /// A session is resumed: subscriptions to which its client has lost the right meanwhile end.
+    pub(super) fn check_subscriptions(&mut self, key: usize, client: &Client) {
+        if !self.policy.restricts(Access::Subscribe) {
+            return;
+        }
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let names: Vec<_> = session.subscriptions.keys().cloned().collect();
+        for name in names {
+            if let Ok(filter) = TopicFilter::new(&name)
+                && !self.may(client, Access::Subscribe, shared::inner(filter).unwrap_or(filter).as_utf8())
+            {
+                self.remove_subscription(key, filter);
+            }
+        }
+    }
+
     pub(super) fn on_unsubscribe(&mut self, key: usize, frame: Frame<'_>) -> Result<(), CloseReason> {
         let Some(version) = self.connection(key).map(|connection| connection.version) else {
             return Ok(());

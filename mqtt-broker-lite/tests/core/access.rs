@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 
 /// Everything is allowed but what is on the list, which a test may change at any time.
 #[derive(Clone, Default)]
-struct Rules(Arc<Mutex<BTreeSet<Rule>>>);
+pub struct Rules(Arc<Mutex<BTreeSet<Rule>>>);
 
 /// Client Identifier, what is forbidden, and the topic.
 type Rule = (String, &'static str, String);
 
 impl Rules {
-    fn forbid(&self, client: &str, what: &'static str, topic: &str) {
+    pub fn forbid(&self, client: &str, what: &'static str, topic: &str) {
         self.0.lock().unwrap().insert((client.to_owned(), what, topic.to_owned()));
     }
 }
@@ -63,7 +63,7 @@ impl Mechanism for Steps {
     }
 }
 
-fn ruled() -> (World, Rules) {
+pub fn ruled() -> (World, Rules) {
     let rules = Rules::default();
     (World::with_policy(Settings::default(), rules.clone()), rules)
 }
@@ -155,6 +155,7 @@ fn each_filter_is_asked_for_and_a_shared_one_for_what_is_inside() {
     world.expect(client, &[]);
 }
 
+/// CVE-2018-12546, CVE-2021-34434, moquette 689, volantmq 183: rights are taken away while something waits.
 #[test]
 fn a_right_is_asked_for_when_it_is_used() {
     let (mut world, rules) = ruled();
