@@ -53,6 +53,8 @@ impl History {
             window: if setup.small_window { 40 } else { default.window },
             queue_window: if setup.small_queue { 2 } else { usize::MAX },
             slow_queue_bytes: if setup.small_room { 300 } else { default.slow_queue_bytes },
+            // Here nobody is taken over so often without a reason.
+            max_takeovers: u64::from(u32::MAX),
             outgoing_aliases: if setup.aliases { 2 } else { 0 },
             ..default
         };

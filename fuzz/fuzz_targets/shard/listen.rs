@@ -45,7 +45,8 @@ impl History {
 
     /// Those in the process get everything, in order.
     fn look(&mut self) {
-        for (id, message) in std::mem::take(&mut self.world.observed) {
+        let observed = std::mem::take(&mut self.world.observed);
+        for (id, message) in observed.into_iter().filter(|_| self.has_model) {
             let Some(observer) = self.model.observers.get_mut(&id.0) else { continue };
             let topic = std::str::from_utf8(&message.topic).expect("a topic");
             if let Some(kept) = observer.recalled.remove(topic) {

@@ -15,6 +15,7 @@ mod world;
 use arbitrary::{Arbitrary, Unstructured};
 use history::History;
 use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
 
 /// Connections from this number on are of those who send whatever they like.
 pub const HOSTILE: u64 = 1 << 32;
@@ -124,13 +125,22 @@ pub enum Op {
     },
 }
 
+/// With `TOLD=1` in the environment an input is told in words.
+static IS_TOLD: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TOLD").is_some());
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
     let Ok(setup) = input.arbitrary::<Setup>() else { return };
+    if *IS_TOLD {
+        eprintln!("{setup:?}");
+    }
     let mut history = History::new(&setup);
     // An input that ends too early is no finding.
     while !input.is_empty() {
         let Ok(op) = input.arbitrary::<Op>() else { break };
+        if *IS_TOLD {
+            eprintln!("{op:?}");
+        }
         history.apply(&op, &mut input);
     }
     history.finish();

@@ -116,7 +116,10 @@ impl World {
         self.links.clear();
         self.settings.shards = shards;
         self.start();
+        self.disk.tidy(shards).expect("memory can be written");
+        let last = self.disk.last_number().expect("memory can be read");
         for shard in 0..shards {
+            self.nodes[usize::from(shard)].shard.restore_numbers(last);
             let stored: Vec<_> = self.disk.stored_at(ShardId(shard), shards).collect();
             self.nodes[usize::from(shard)].shard.restore(self.now, stored);
         }

@@ -67,10 +67,10 @@ impl Shard {
         };
         in_flight.stage = Sending::AwaitPubComp;
         in_flight.received = order;
-        let Some(queued) = in_flight.queued.take() else {
+        let (number, serial) = (session.number, in_flight.serial);
+        let Some(queued) = session.outbound.take_queued(index) else {
             return;
         };
-        let (number, serial) = (session.number, in_flight.serial);
         self.done(number, &queued);
         if let Some(message) = queued.number {
             self.journal.record(Change::InFlight {
@@ -89,7 +89,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let Some(in_flight) = session.outbound.in_flight.remove(index) else {
+        let Some(in_flight) = session.outbound.remove_in_flight(index) else {
             return;
         };
         let (number, is_stored) = (session.number, session.is_stored);

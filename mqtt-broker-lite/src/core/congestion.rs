@@ -44,14 +44,15 @@ impl Shard {
             return;
         }
         let max = self.max_withheld();
+        let waits_for_shard = rooms.iter().any(|&room| self.waits_for_shard(room));
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let Some(connection) = session.connection.as_deref_mut() else {
             return;
         };
-        let is_free =
-            session.outbound.in_flight.is_empty() && connection.unsent == 0 && connection.out.is_empty();
+        let is_free = waits_for_shard
+            || session.outbound.in_flight.is_empty() && connection.unsent == 0 && connection.out.is_empty();
         let has_too_much = connection.held.len() >= max;
         if has_too_much && !is_free {
             // It is read on, so the slow queue's bounds decide now.

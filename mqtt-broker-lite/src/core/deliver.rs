@@ -139,7 +139,9 @@ impl Shard {
             }
         }
         let goes_now = session.connection.as_deref().is_some_and(|connection| {
-            connection.may_send(terms.qos, &self.settings) && !session.outbound.must_wait(terms.qos)
+            connection.may_send(terms.qos, &self.settings)
+                && session.outbound.has_room(terms.qos, &self.settings)
+                && !session.outbound.must_wait(terms.qos)
         });
         if goes_now {
             self.transmit(key, Start::New, terms, item, forms);
@@ -422,7 +424,8 @@ impl Shard {
         let Some(front) = session.outbound.front() else {
             return false;
         };
-        let next = if connection.may_send(front.qos, &self.settings) {
+        let has_room = session.outbound.has_room(front.qos, &self.settings);
+        let next = if has_room && connection.may_send(front.qos, &self.settings) {
             session.outbound.pop()
         } else if connection.may_send(QoS::AtMostOnce, &self.settings) {
             session.outbound.pop_qos0()

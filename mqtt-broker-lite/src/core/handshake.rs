@@ -230,20 +230,38 @@ impl Shard {
         let code = code.filter(|code| code.can_be_told(version, PacketType::ConnAck));
         let connack = code.map(|code| {
             let text = reason.to_string();
-            let mut room = [0; 256];
+            let mut room = [[0; 256]; 2];
             let mut connack = ConnAck::new(false, code);
             if version == Version::V5 {
-                connack.properties = reason_string(&text, PacketType::ConnAck, &mut room);
-            }
-            // The client's Maximum Packet Size is not known if its CONNECT was not read to the end.
-            if connack.encoded_len(version) > SMALLEST_CLIENT {
-                connack.properties = Properties::EMPTY; // [MQTT-3.2.2-19]
+                let [words, reference] = &mut room;
+                let reference = self.server_reference(code, reference);
+                connack.properties = reason_string(&text, PacketType::ConnAck, words);
+                if let Some(both) = connack.properties.followed_by(reference) {
+                    connack.properties = both;
+                }
+                // The client's Maximum Packet Size is not known if its CONNECT was not read to the end.
+                if connack.encoded_len(version) > SMALLEST_CLIENT {
+                    connack.properties = reference; // [MQTT-3.2.2-19]
+                }
             }
             let mut wire = Wire::default();
             let _ = connack.encode(version, &mut wire);
             wire
         });
         self.refuse(id, reason, connack);
+    }
+
+    /// Where a client is to go that is not wanted here.
+    fn server_reference<'b>(&self, code: ReasonCode, room: &'b mut [u8]) -> Properties<'b> {
+        let mut writer = PropertyWriter::new(PropertyPlace::of(PacketType::ConnAck), room);
+        let is_sent_away = matches!(code, ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED);
+        if let Some(Ok(reference)) = self.settings.server_reference.as_deref().map(Utf8Str::new)
+            && is_sent_away
+        {
+            // One that is too long is left out.
+            let _ = writer.push(Property::ServerReference(reference));
+        }
+        writer.finish()
     }
 
     /// The client is accepted: its session is found or made, and CONNACK goes out once that is safe.

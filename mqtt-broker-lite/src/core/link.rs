@@ -35,6 +35,8 @@ pub(super) enum Letter {
     Busy { topic: Bytes, room: Cause },
     /// Whoever that was has read, or is waited for no longer.
     Free(Cause),
+    /// So many bytes of your messages were taken.
+    Taken(usize),
     /// What this shard counted, for the one that speaks for all.
     Counts(Counts),
     /// The next of your retained messages, please.
@@ -59,6 +61,15 @@ pub(super) enum Routed {
     Assign(Assignment),
     /// Back to the shared subscription: the member is gone.
     Return(Assignment),
+}
+
+impl Routed {
+    fn message(&self) -> &Message {
+        match self {
+            Self::Publish { message, .. } => message,
+            Self::Assign(assignment) | Self::Return(assignment) => assignment.message(),
+        }
+    }
 }
 
 /// A walk over retained messages, for one subscription.
@@ -175,12 +186,16 @@ impl Shard {
             return;
         }
         crossing.push(Routed::Publish { message: Arc::clone(message), retain, deliver: !retain });
+        let bytes = message.size();
+        self.spend(shard, bytes);
     }
 
     /// Sends something else along.
     pub(super) fn cross(&mut self, shard: ShardId, routed: Routed, qos: QoS) {
         self.begin_crossing(qos);
+        let bytes = routed.message().size();
         self.crossing.entry(shard).or_default().push(routed);
+        self.spend(shard, bytes);
     }
 
     /// What is acknowledged must be safe on all shards that it concerns.
@@ -234,6 +249,7 @@ impl Shard {
             Letter::RouteKnown(cause) => self.on_route_known(cause),
             Letter::Messages { cause, messages } => self.on_messages(from, cause, messages),
             Letter::Busy { topic, room } => self.on_busy(topic, room),
+            Letter::Taken(bytes) => self.on_taken(from, bytes),
             Letter::Counts(counts) => drop(self.counts_elsewhere.insert(from, counts)),
             Letter::Free(room) => self.on_free(room),
             Letter::Recall { walk, filter, cursor } => self.on_recall(from, walk, &filter, cursor),
@@ -272,6 +288,7 @@ impl Shard {
             self.journal.adopt(cause);
         }
         self.is_adopted = true;
+        let bytes = messages.iter().map(|routed| routed.message().size()).fold(0, usize::saturating_add);
         for routed in messages {
             match routed {
                 Routed::Publish { message, retain, deliver } => {
@@ -293,6 +310,7 @@ impl Shard {
             }
         }
         self.is_adopted = false;
+        self.take_from(from, bytes);
         // The part is owed even if nothing is to be written here.
         if let Some((_, part)) = cause
             && let Some((cause, changes)) = self.journal.take()

@@ -10,6 +10,7 @@ mod authenticate;
 mod change;
 mod congestion;
 mod connection;
+mod credit;
 mod deliver;
 mod depart;
 mod disk;

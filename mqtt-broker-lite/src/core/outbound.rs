@@ -4,7 +4,7 @@
 //! Packet identifiers come from a count that never goes back: the identifier of count `n` is `(n - 1) % 65,535 + 1`.
 //! So the messages in flight are sorted by count, and an identifier is found by search, not by a table.
 
-use super::{Message, MessageNumber};
+use super::{Message, MessageNumber, Settings};
 use mqtt_client::delivery::Sending;
 use mqtt_packet::{PacketId, QoS};
 use std::collections::VecDeque;
@@ -47,6 +47,8 @@ pub(super) struct Outbound {
     /// What waits behind the queue, on the disk only.
     pub(super) stored: Stored,
     pub(super) in_flight: VecDeque<InFlight>,
+    /// Bytes of the messages in flight that may have to be repeated.
+    in_flight_bytes: usize,
     last_serial: u64,
     /// By how much the count goes on from before a restart.
     skipped: u64,
@@ -118,7 +120,33 @@ impl Outbound {
         None
     }
 
+    /// Whether one more message of this QoS may be on its way.
+    pub(super) fn has_room(&self, qos: QoS, settings: &Settings) -> bool {
+        qos == QoS::AtMostOnce || self.in_flight_bytes < settings.max_queue_bytes
+    }
+
+    /// An exchange is over.
+    pub(super) fn remove_in_flight(&mut self, index: usize) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(index)?;
+        self.lighten(in_flight.queued.as_ref());
+        Some(in_flight)
+    }
+
+    /// A message in flight is never repeated.
+    pub(super) fn take_queued(&mut self, index: usize) -> Option<Queued> {
+        let queued = self.in_flight.get_mut(index)?.queued.take();
+        self.lighten(queued.as_ref());
+        queued
+    }
+
+    fn lighten(&mut self, queued: Option<&Queued>) {
+        let bytes = queued.map_or(0, |queued| queued.message.size());
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+    }
+
     pub(super) fn push_in_flight(&mut self, in_flight: InFlight) {
+        let bytes = in_flight.queued.as_ref().map_or(0, |queued| queued.message.size());
+        self.in_flight_bytes = self.in_flight_bytes.saturating_add(bytes);
         self.in_flight.push_back(in_flight);
     }
 
@@ -217,6 +245,7 @@ impl Outbound {
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (Option<Sending>, Queued)> + use<> {
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
+        self.in_flight_bytes = 0;
         let in_flight = std::mem::take(&mut self.in_flight);
         let queue = std::mem::take(&mut self.queue);
         let in_flight =
@@ -252,6 +281,8 @@ impl Outbound {
         self.last_serial = self.last_serial.max(serial);
         self.last_sequence = self.last_sequence.max(sequence);
         self.last_received = self.last_received.max(received.unwrap_or(0));
+        let bytes = queued.as_ref().map_or(0, |queued| queued.message.size());
+        self.in_flight_bytes = self.in_flight_bytes.saturating_add(bytes);
         let at = self.in_flight.partition_point(|other| other.serial < serial);
         self.in_flight.insert(at, InFlight { serial, stage, received: received.unwrap_or(0), queued });
     }

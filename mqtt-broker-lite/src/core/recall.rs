@@ -108,6 +108,7 @@ impl Shard {
         let connection = session.connection.as_deref()?;
         if connection.subacks > 0
             || !connection.may_send(replay.qos, &self.settings)
+            || !session.outbound.has_room(replay.qos, &self.settings)
             || session.outbound.must_wait(replay.qos)
         {
             return None;

@@ -2,6 +2,8 @@
 
 use super::ShardId;
 use mqtt_packet::QoS;
+#[cfg(doc)]
+use mqtt_packet::ReasonCode;
 
 /// How a shard behaves and where its limits are. All limits hold for each connection or session, unless they say
 /// otherwise.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub window: usize,
     /// Bytes of waiting messages from which on those who send to a connected session are slowed down.
     pub slow_queue_bytes: usize,
+    /// Bytes of messages on their way to each other shard from which on those who publish to it are slowed down.
+    pub link_window: usize,
     /// Messages that wait for a stored session in memory; from there on they wait on the disk and are read back. Without
     /// a store there is no use for it.
     pub queue_window: usize,
@@ -54,7 +58,8 @@ pub struct Settings {
     pub max_stored_messages: usize,
     /// Messages that wait for a session in memory.
     pub max_queue_messages: usize,
-    /// Bytes of messages that wait for a session in memory.
+    /// Bytes of messages that wait for a session in memory; and of those that are on their way to a client and not
+    /// acknowledged.
     pub max_queue_bytes: usize,
     /// Whether QoS 0 messages wait for a session that is away.
     pub queue_qos0_offline: bool,
@@ -78,6 +83,9 @@ pub struct Settings {
     pub shared_available: bool,
     /// How often the topics under `$SYS` are published, in milliseconds; 0 for never.
     pub sys_interval: u64,
+    /// The server that clients are sent to who are refused with [`ReasonCode::USE_ANOTHER_SERVER`] or
+    /// [`ReasonCode::SERVER_MOVED`].
+    pub server_reference: Option<Box<str>>,
     /// What CONNACK says about response topics to clients that ask.
     pub response_information: Option<Box<str>>,
 }
@@ -103,6 +111,7 @@ impl Default for Settings {
             max_inflight: 1024,
             window: 256 << 10,
             slow_queue_bytes: 1 << 20,
+            link_window: 4 << 20,
             queue_window: usize::MAX,
             queue_window_bytes: usize::MAX,
             max_stored_messages: 100_000_000,
@@ -119,6 +128,7 @@ impl Default for Settings {
             subscription_ids_available: true,
             shared_available: true,
             sys_interval: 0,
+            server_reference: None,
             response_information: None,
         }
     }

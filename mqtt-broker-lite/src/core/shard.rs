@@ -1,6 +1,7 @@
 //! A shard: its state, and where each input goes. What happens there is in the files of the same names.
 
 use super::connection::{Connection, Outbox};
+use super::credit::Credits;
 use super::form::Forms;
 use super::handshake::Opened;
 use super::held::Then;
@@ -73,6 +74,7 @@ pub struct Shard {
     pub(super) crossing_matters: bool,
     /// Whether this turn is what another shard wants.
     pub(super) is_adopted: bool,
+    pub(super) credits: Credits,
     /// Groups that may send what they kept.
     pub(super) unparking: Vec<usize>,
     /// What the message at hand has to wait for, because it met slow readers.
@@ -141,6 +143,7 @@ impl Shard {
             crossing: BTreeMap::new(),
             crossing_matters: false,
             is_adopted: false,
+            credits: Credits::default(),
             unparking: Vec::new(),
             congested: Vec::new(),
             told_busy: BTreeMap::new(),

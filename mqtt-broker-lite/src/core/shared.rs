@@ -289,6 +289,7 @@ impl Shard {
         session.is_some_and(|session| {
             let connection = session.connection.as_deref();
             connection.is_some_and(|connection| connection.may_send(qos, &self.settings))
+                && session.outbound.has_room(qos, &self.settings)
                 && !session.outbound.must_wait(qos)
         })
     }
@@ -438,6 +439,10 @@ impl Shard {
 }
 
 impl Assignment {
+    pub(super) fn message(&self) -> &Message {
+        &self.message
+    }
+
     fn to_queued(&self, sequence: u64) -> Queued {
         Queued {
             sequence,

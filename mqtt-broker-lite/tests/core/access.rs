@@ -26,6 +26,8 @@ impl Policy for Rules {
     fn authenticate(&mut self, credentials: &Credentials) -> Verdict {
         match (credentials.user_name.as_deref(), credentials.password.as_deref()) {
             (Some("slow"), _) => Verdict::Ask,
+            (Some("moved"), _) => Verdict::Refuse(ReasonCode::SERVER_MOVED),
+            (Some("elsewhere"), _) => Verdict::Refuse(ReasonCode::USE_ANOTHER_SERVER),
             (Some("eve"), _) => Verdict::Refuse(ReasonCode::NOT_AUTHORIZED),
             (Some("bob"), password) if password != Some(b"secret") => {
                 Verdict::Refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD)
@@ -153,6 +155,22 @@ fn each_filter_is_asked_for_and_a_shared_one_for_what_is_inside() {
     }
     world.publish(client, "t", 0, 0, "x");
     world.expect(client, &[]);
+}
+
+#[test]
+fn who_is_sent_to_another_server_is_told_to_which() {
+    let there = "there.example:1883";
+    let settings = Settings { server_reference: Some(there.into()), ..Settings::default() };
+    let mut world = World::with_policy(settings, Rules::default());
+    for (name, code) in [("moved", "0x9D Server moved"), ("elsewhere", "0x9C Use another server")] {
+        let client = world.connect_with(user(V5, name, b""));
+        let connack = world.first(client);
+        assert!(connack.starts_with(&format!("CONNACK {code}")), "{connack}");
+        assert!(connack.contains(&format!("ServerReference(\"{there}\")")), "{connack}");
+        assert!(!world.is_open(client));
+    }
+    let client = world.connect_with(user(V5, "eve", b""));
+    assert!(!world.first(client).contains("ServerReference"));
 }
 
 /// CVE-2018-12546, CVE-2021-34434, moquette 689, volantmq 183: rights are taken away while something waits.

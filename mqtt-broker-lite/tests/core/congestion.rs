@@ -210,3 +210,52 @@ fn whoever_asks_faster_than_the_disk_can_answer_is_not_read_for_a_while() {
     assert!(world.received(repeating).iter().all(|line| line.starts_with("PUBREC id 1")));
     assert!(world.received(asking).len() > 20);
 }
+
+/// What was sent and not acknowledged is kept to be repeated: that is bounded as what waits is.
+#[test]
+fn messages_in_flight_cost_a_bounded_amount() {
+    let mut world = World::with(Settings { max_queue_bytes: 20_000, ..Settings::default() });
+    let publisher = world.client(V5, "p");
+    let (reader, _) = world.resume(V5, "r");
+    world.subscribe(reader, "t", 1);
+    for id in 1..=100 {
+        world.publish(publisher, "t", 1, id, &format!("{id:01000}"));
+    }
+    let sent = world.received(reader);
+    assert!((10..=20).contains(&sent.len()), "{} of 1,000 bytes", sent.len());
+    let (mut id, mut all) = (0, sent.len());
+    while id < all {
+        id += 1;
+        world.ack(reader, PubAck, u16::try_from(id).unwrap());
+        all += world.received(reader).len();
+    }
+    assert!((20..=40).contains(&all), "{all}: what waited, in order, and no more");
+}
+
+/// Shards do not wait for each other, but who publishes to one that is behind does.
+#[test]
+fn a_shard_that_is_behind_is_not_buried() {
+    let mut world = World::with(Settings { link_window: 10_000, ..Settings::default() });
+    let publisher = world.client(V3_1_1, "p");
+    let Some(reader) = world.client_elsewhere(V5, publisher) else { return };
+    world.subscribe(reader, "t", 1);
+    world.mail_is_slow = true;
+    let mut sent = 0;
+    while !world.is_paused(publisher) {
+        world.publish(publisher, "t", 0, 0, &"x".repeat(1000));
+        sent += 1;
+        assert!(sent < 20, "it is read without end");
+    }
+    let other = world.client(V5, "p");
+    assert!(!world.is_open(publisher));
+    world.publish(other, "t", 1, 1, "x");
+    world.publish(other, "elsewhere", 1, 2, "x");
+    world.expect(other, &[]);
+    world.mail_is_slow = false;
+    world.sync();
+    world.expect(other, &["PUBACK id 1", "PUBACK id 2 0x10 No matching subscribers"]);
+    assert_eq!(world.received(reader).len(), sent + 1);
+    // And it is as it was before.
+    world.publish(other, "t", 1, 3, "x");
+    world.expect(other, &["PUBACK id 3"]);
+}

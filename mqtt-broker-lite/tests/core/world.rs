@@ -37,6 +37,8 @@ pub struct World {
     unsynced: Vec<(Cause, Vec<Change>)>,
     pub disk_is_slow: bool,
     pub questions: Vec<(usize, Token, Question)>,
+    /// Shards do not hear each other for a while.
+    pub mail_is_slow: bool,
     paused: BTreeSet<ConnId>,
     pub observed: Vec<(ObserverId, Arc<Message>)>,
 }
@@ -88,6 +90,7 @@ impl World {
             unsynced: Vec::new(),
             disk_is_slow: false,
             questions: Vec::new(),
+            mail_is_slow: false,
             paused: BTreeSet::new(),
             observed: Vec::new(),
         };
@@ -141,7 +144,9 @@ impl World {
                     busy = true;
                     self.obey(index, output);
                 }
-                while let Some((from, envelope)) = self.shards[index].mail.pop_front() {
+                while !self.mail_is_slow
+                    && let Some((from, envelope)) = self.shards[index].mail.pop_front()
+                {
                     busy = true;
                     self.shards[index].shard.handle(self.now, Input::Link(from, envelope));
                 }
@@ -316,6 +321,15 @@ impl World {
         let client = self.connect_with(clean(version, client_id));
         self.accepted(client);
         client
+    }
+
+    /// A client that is at home on another shard than this one; `None` where there is no other.
+    pub fn client_elsewhere(&mut self, version: Version, other: Client) -> Option<Client> {
+        let there = self.lines[&other.0].shard;
+        let name = (0..20)
+            .map(|number| format!("other{number}"))
+            .find(|name| usize::from(home(name.as_bytes(), shards()).0) != there)?;
+        Some(self.client(version, &name))
     }
 
     /// A connected client with a session that never ends by itself; says whether it was there.
