@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder, Publish};
 use crate::options::Options;
 use crate::properties::PropertyList;
-use crate::shared::{Control, Hold, Shared};
+use crate::shared::{Control, Hold, Shared, State};
 use crate::subscription::Queue;
 
 /// Whose request a ticket stands for.
@@ -89,6 +89,10 @@ impl Tickets {
     }
 }
 
+/// After so many messages of QoS 0 who receives has a turn: they are in the processor's cache then, and their memory is
+/// used again.
+const TURN: usize = 64;
+
 /// A message that comes in pieces.
 enum Incoming {
     Build(MessageBuilder),
@@ -100,6 +104,10 @@ pub(crate) struct Desk {
     shared: Arc<Shared>,
     tickets: Tickets,
     incoming: Option<Incoming>,
+    /// Messages of QoS 0 that came; they go to their streams together.
+    arrived: Vec<Message>,
+    /// The topics of messages that no stream wanted, to be told.
+    unrouted: Vec<String>,
     /// What the server said besides a reason code; its outcome is the next.
     said: Option<(Ticket, PropertyList)>,
     /// Why the connection ends, where that is known before it does.
@@ -122,6 +130,8 @@ impl Desk {
             shared,
             tickets: Tickets::new(),
             incoming: None,
+            arrived: Vec::new(),
+            unrouted: Vec::new(),
             said: None,
             end_reason: None,
             max_message_size: options.max_message_size,
@@ -267,38 +277,46 @@ impl Desk {
         self.shared.emit(&Event::MessageTooLarge { topic: topic.to_owned(), len });
     }
 
-    /// Puts a message into the streams that it is for.
+    /// A message is whole.
     fn deliver(&mut self, engine: &mut Engine<'_>, message: Message, receipt: Option<Receipt>) {
-        let mut guard = self.shared.lock();
-        let state = &mut *guard;
-        let streams = state.router.route(message.topic().as_bytes(), &message.properties());
-        let holds = |queue: Option<&Queue>| queue.is_some_and(|queue| queue.holds(message.len()));
-        let holders = match receipt {
-            Some(_) => streams.iter().filter(|&&key| holds(state.queues.get(key))).count(),
-            None => 0,
+        let Some(receipt) = receipt else {
+            return self.arrived.push(message);
         };
-        let mut hold = receipt.filter(|_| holders > 0).map(|receipt| Hold::split(receipt, holders));
-        let topic = streams.is_empty().then(|| message.topic().to_owned());
-        let mut message = Some(message);
-        let last = streams.len().wrapping_sub(1);
-        for (at, key) in streams.iter().enumerate() {
-            // The last one needs no copy.
-            let copy = if at == last { message.take() } else { message.clone() };
-            let (Some(queue), Some(message)) = (state.queues.get_mut(*key), copy) else {
-                continue;
-            };
-            let hold = if queue.holds(message.len()) { hold.as_mut().map(|next| next()) } else { None };
-            let was_over = queue.is_over();
-            self.wakers.extend(queue.push(message, hold));
-            state.over = state.over.saturating_add(usize::from(!was_over && queue.is_over()));
+        self.flush();
+        let mut state = self.shared.lock();
+        let placed = place(&mut state, &mut self.wakers, message, Some(receipt));
+        self.is_over = state.over > 0;
+        drop(state);
+        if !placed.is_held {
+            accept(engine, Some(receipt));
+        }
+        self.unrouted.extend(placed.unrouted);
+        self.placed();
+    }
+
+    /// Whether so many messages of QoS 0 came that who receives should have a turn.
+    pub(crate) const fn has_enough(&self) -> bool {
+        self.arrived.len() >= TURN
+    }
+
+    /// Puts the messages of QoS 0 that came into their streams.
+    pub(crate) fn flush(&mut self) {
+        if self.arrived.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        for message in self.arrived.drain(..) {
+            self.unrouted.extend(place(&mut state, &mut self.wakers, message, None).unrouted);
         }
         self.is_over = state.over > 0;
+        drop(state);
+        self.placed();
+    }
+
+    /// Messages are where they belong, outside of the lock.
+    fn placed(&mut self) {
         self.has_delivered = true;
-        drop(guard);
-        if holders == 0 {
-            accept(engine, receipt);
-        }
-        if let Some(topic) = topic {
+        for topic in self.unrouted.drain(..) {
             self.shared.emit(&Event::Unrouted { topic });
         }
         self.wakers.drain(..).for_each(Waker::wake);
@@ -372,6 +390,41 @@ impl Desk {
         let wakers = self.shared.lock().deliveries.expire(now);
         wakers.into_iter().for_each(Waker::wake);
     }
+}
+
+/// What became of a message that came.
+struct Placed {
+    /// Whether a stream holds it unacknowledged.
+    is_held: bool,
+    /// Its topic, where no stream wants it.
+    unrouted: Option<String>,
+}
+
+/// Puts a message into the streams that it is for.
+fn place(state: &mut State, wakers: &mut Vec<Waker>, message: Message, receipt: Option<Receipt>) -> Placed {
+    let State { router, queues, over, .. } = state;
+    let streams = router.route(message.topic_bytes(), &message.properties());
+    let holds = |queue: Option<&Queue>| queue.is_some_and(|queue| queue.holds(message.len()));
+    let holders = match receipt {
+        Some(_) => streams.iter().filter(|&&key| holds(queues.get(key))).count(),
+        None => 0,
+    };
+    let mut hold = receipt.filter(|_| holders > 0).map(|receipt| Hold::split(receipt, holders));
+    let unrouted = streams.is_empty().then(|| message.topic().to_owned());
+    let mut message = Some(message);
+    let last = streams.len().wrapping_sub(1);
+    for (at, key) in streams.iter().enumerate() {
+        // The last one needs no copy.
+        let copy = if at == last { message.take() } else { message.clone() };
+        let (Some(queue), Some(message)) = (queues.get_mut(*key), copy) else {
+            continue;
+        };
+        let hold = if queue.holds(message.len()) { hold.as_mut().map(|next| next()) } else { None };
+        let was_over = queue.is_over();
+        wakers.extend(queue.push(message, hold));
+        *over = over.saturating_add(usize::from(!was_over && queue.is_over()));
+    }
+    Placed { is_held: holders > 0, unrouted }
 }
 
 fn accept(engine: &mut Engine<'_>, receipt: Option<Receipt>) {

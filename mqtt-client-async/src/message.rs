@@ -223,7 +223,11 @@ pub struct Message {
 impl Message {
     /// The topic name.
     pub fn topic(&self) -> &str {
-        str::from_utf8(self.bytes.get(..usize::from(self.topic_len)).unwrap_or_default()).unwrap_or_default()
+        str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn topic_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.topic_len)).unwrap_or_default()
     }
 
     /// The payload: any bytes, or none.
@@ -242,6 +246,9 @@ impl Message {
 
     /// The properties; none before 5.0.
     pub fn properties(&self) -> Properties<'_> {
+        if self.properties_len == 0 {
+            return Properties::EMPTY;
+        }
         let block = self.bytes.get(usize::from(self.topic_len)..self.payload_start()).unwrap_or_default();
         let place = mqtt_packet::PropertyPlace::of(mqtt_packet::PacketType::Publish);
         // They were validated when they came.

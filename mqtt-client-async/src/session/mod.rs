@@ -104,6 +104,8 @@ pub(crate) struct Session<'b> {
     /// The carrier has taken no byte since; `None` where there is nothing to write.
     stalled_since: Option<Instant>,
     needs_flush: bool,
+    /// Whether there is more to deal with after the turn of who receives.
+    is_turn_over: bool,
     /// The large payload that is being written, and what counts as large.
     payload: Bytes,
     large: usize,
@@ -139,6 +141,7 @@ impl<'b> Session<'b> {
             closing: None,
             stalled_since: None,
             needs_flush: false,
+            is_turn_over: false,
             payload: Bytes::new(),
             large: match &options.store {
                 None => LARGE.min(options.memory.transmit / 4).min(options.memory.messages / 4),
@@ -362,6 +365,9 @@ impl<'b> Session<'b> {
         now: Instant,
     ) -> Result<bool, ConnectionError> {
         let mut progress = self.handle_pieces(now)?;
+        if self.is_turn_over {
+            return Ok(true);
+        }
         let pauses = self.closing.is_none() && self.pace.pause(now).is_some();
         if !self.engine.can_receive() || self.desk.is_over || pauses {
             return Ok(progress);
@@ -384,10 +390,18 @@ impl<'b> Session<'b> {
         Ok(progress)
     }
 
+    /// Deals with all that is whole, or as much of it as is enough for a turn.
     fn handle_pieces(&mut self, now: Instant) -> Result<bool, ConnectionError> {
+        let result = self.handle_some(now);
+        self.is_turn_over = self.desk.has_enough();
+        self.desk.flush();
+        result
+    }
+
+    fn handle_some(&mut self, now: Instant) -> Result<bool, ConnectionError> {
         let mut progress = false;
         let time = self.clock.show(now);
-        while self.engine.can_receive() && !self.desk.is_over {
+        while self.engine.can_receive() && !self.desk.is_over && !self.desk.has_enough() {
             match self.framer.ready() {
                 Ok(true) => {}
                 Ok(false) => break,
