@@ -289,27 +289,26 @@ impl Shard {
         let Some(connection) = session.connection.as_deref_mut() else {
             return;
         };
-        let cause = self.journal.cause().filter(|_| is_kept && dispatch.qos == QoS::ExactlyOnce);
+        // What is repeated was safe before the session was resumed.
+        let is_first = !matches!(start, Start::Again(_));
+        let cause = self.journal.cause().filter(|_| is_kept && is_first && dispatch.qos == QoS::ExactlyOnce);
+        let waits = cause.is_some() || dispatch.qos > QoS::AtMostOnce && connection.held.has_publish();
         let mut held = Wire::default();
-        let out = match cause {
-            Some(_) => &mut held,
-            None => {
-                let _ = self.outbox.open(key, connection);
-                &mut connection.out
-            }
+        let out = if waits {
+            &mut held
+        } else {
+            let _ = self.outbox.open(key, connection);
+            &mut connection.out
         };
-        let aliases =
-            (cause.is_none() && connection.aliases_out.is_used() && connection.max_packet == usize::MAX)
-                .then_some(&mut connection.aliases_out);
-        let is_plain =
-            dispatch.subscription_ids.is_empty() && aliases.is_none() && !matches!(start, Start::Again(_));
+        let aliases = (!waits && connection.aliases_out.is_used() && connection.max_packet == usize::MAX)
+            .then_some(&mut connection.aliases_out);
+        let is_plain = dispatch.subscription_ids.is_empty() && aliases.is_none() && is_first;
         let written = if is_plain {
             forms.put(&item.view, dispatch, id, wall, out)
         } else {
             let alias =
                 aliases.as_ref().map_or(Alias::None, |aliases| aliases.of(item.view.topic.as_bytes()));
-            let written =
-                write_own(&item.view, dispatch, (id, matches!(start, Start::Again(_))), alias, wall, out);
+            let written = write_own(&item.view, dispatch, (id, !is_first), alias, wall, out);
             if let (Some(()), Alias::New(alias), Some(aliases)) = (written, alias, aliases) {
                 aliases.set(item.view.topic.as_bytes(), alias);
             }
@@ -320,8 +319,10 @@ impl Shard {
         {
             out.put_large(payload);
         }
+        if waits {
+            connection.held.push(cause, held, Then::Published);
+        }
         if let Some(cause) = cause {
-            connection.held.push(Some(cause), held, Then::Nothing);
             self.journal.watch(cause, session.number);
         }
     }

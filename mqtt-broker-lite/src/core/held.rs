@@ -11,6 +11,8 @@ pub(super) enum Then {
     Nothing,
     /// Nothing either: what is behind waits for a slow reader.
     Room,
+    /// A message to the client is out.
+    Published,
     /// One message of the client's is acknowledged: it may send one more.
     Acknowledged,
     /// The client is connected.
@@ -27,40 +29,53 @@ pub(super) struct HeldPacket {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Held(VecDeque<HeldPacket>);
+pub(super) struct Held {
+    packets: VecDeque<HeldPacket>,
+    /// How many of them are PUBLISH.
+    publishes: usize,
+}
 
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.packets.is_empty()
+    }
+
+    /// Whether a PUBLISH waits: no other may overtake it, as repeats go in the order of the first copies
+    /// [MQTT-4.6.0-6].
+    pub(super) fn has_publish(&self) -> bool {
+        self.publishes > 0
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.packets.len()
     }
 
     /// The last in the queue of what has not happened yet.
     pub(super) fn last_cause(&self, journal: &Journal) -> Option<Cause> {
         let waiting = |packet: &HeldPacket| packet.cause.filter(|cause| !journal.is_synced(*cause));
-        self.0.iter().rev().find_map(waiting)
+        self.packets.iter().rev().find_map(waiting)
     }
 
     /// Waits for slow readers no longer.
     pub(super) fn give_up_rooms(&mut self) {
-        for packet in self.0.iter_mut().filter(|packet| packet.then == Then::Room) {
+        for packet in self.packets.iter_mut().filter(|packet| packet.then == Then::Room) {
             packet.cause = None;
         }
     }
 
     pub(super) fn push(&mut self, cause: Option<Cause>, wire: Wire, then: Then) {
-        self.0.push_back(HeldPacket { cause, wire, then });
+        self.publishes = self.publishes.saturating_add(usize::from(then == Then::Published));
+        self.packets.push_back(HeldPacket { cause, wire, then });
     }
 
     /// The head, if it waits no longer.
     pub(super) fn pop(&mut self, journal: &Journal) -> Option<HeldPacket> {
-        let head = self.0.front()?;
+        let head = self.packets.front()?;
         if head.cause.is_some_and(|cause| !journal.is_synced(cause)) {
             return None;
         }
-        self.0.pop_front()
+        let packet = self.packets.pop_front()?;
+        self.publishes = self.publishes.saturating_sub(usize::from(packet.then == Then::Published));
+        Some(packet)
     }
 }

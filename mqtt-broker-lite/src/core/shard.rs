@@ -409,7 +409,7 @@ impl Shard {
             return;
         };
         match then {
-            Then::Nothing | Then::Room => {}
+            Then::Nothing | Then::Room | Then::Published => {}
             Then::Subscribed => {
                 connection.subacks = connection.subacks.saturating_sub(1);
                 self.drain(key);

@@ -67,6 +67,23 @@ fn a_repeat_waits_for_what_the_first_copy_wrote() {
     assert_eq!(world.received(publisher)[1..], ["PUBREC id 1"]);
 }
 
+// [MQTT-4.6.0-6 @3.1.1]
+#[test]
+fn a_qos_1_publish_does_not_overtake_one_of_qos_2_that_waits() {
+    let (mut world, publisher, subscriber) = slow_disk(2);
+    world.publish(publisher, "t", 2, 1, "first");
+    world.publish(publisher, "t", 1, 2, "second");
+    world.expect(subscriber, &[]);
+    world.sync();
+    let order = ["PUBLISH \"t\" qos 2 id 1 \"first\"", "PUBLISH \"t\" qos 1 id 2 \"second\""];
+    world.expect(subscriber, &order);
+    world.disk_is_slow = false;
+    world.cut(subscriber);
+    let (subscriber, _) = world.resume(V5, "s");
+    let order = ["PUBLISH \"t\" qos 2 id 1 dup \"first\"", "PUBLISH \"t\" qos 1 id 2 dup \"second\""];
+    world.expect(subscriber, &order);
+}
+
 #[test]
 fn a_repeated_pubrel_waits_for_what_the_first_wrote() {
     let (mut world, publisher, _) = slow_disk(2);
