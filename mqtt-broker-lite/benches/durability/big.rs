@@ -38,7 +38,7 @@ fn queued(number: u64, owner: u64, sequence: u64, publisher: &Arc<Client>) -> [C
         expires: None,
         publisher: Arc::clone(publisher),
     };
-    let number = MessageNumber(number);
+    let number = MessageNumber::alone(ShardId(0), number);
     let queued = Change::Queued {
         session: SessionNumber(owner),
         sequence,
@@ -78,8 +78,10 @@ fn fill(directory: &Path, messages: u64) {
 fn started(messages: u64, name: &str) -> (Server, Duration) {
     let directory = directory(name);
     fill(&directory, messages);
+    // What is measured is not how this is written.
+    rustix::fs::sync();
     let begin = Instant::now();
-    let server = Server::ours(&directory, &[]);
+    let server = Server::ours(&directory, &["--workers", "1"]);
     (server, begin.elapsed())
 }
 

@@ -173,6 +173,20 @@ pub(super) fn place_of(
     read_place(&mut Reader(key), &mut Reader(value)).ok_or(Unreadable(Kind::Queue))
 }
 
+/// Of a place in a queue without the rest: whose it is, where in the order, which message, and whether it says that the
+/// message is in flight.
+pub(super) fn peek(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(SessionNumber, u64, MessageNumber, bool), Unreadable> {
+    let read = || {
+        let (mut key, mut value) = (Reader(key), Reader(value));
+        let (session, sequence) = (SessionNumber(key.fixed()?), key.fixed()?);
+        Some((session, sequence, MessageNumber(value.fixed()?), value.byte()? & 0x10 != 0))
+    };
+    read().ok_or(Unreadable(Kind::Queue))
+}
+
 /// How large a message is in memory.
 pub(super) fn size(change: &Change) -> usize {
     match change {

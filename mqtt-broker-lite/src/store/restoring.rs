@@ -107,10 +107,7 @@ impl<'a> Restoring<'a> {
         let mut queue = Queue::default();
         for entry in store.records(&self.snapshot.clone(), Kind::Queue) {
             let (key, value) = entry?;
-            let (change, with, in_flight) = record::place_of(&key, &value)?;
-            let Change::Queued { session, sequence, message, .. } = change else {
-                continue;
-            };
+            let (session, sequence, message, is_in_flight) = record::peek(&key, &value)?;
             if queue.owner != Some(session) {
                 self.end(&mut queue, give);
                 queue.owner = Some(session);
@@ -119,10 +116,11 @@ impl<'a> Restoring<'a> {
                 continue;
             };
             let is_first =
-                !has_window || queue.given < self.window && queue.bytes < WINDOW_BYTES || in_flight.is_some();
+                !has_window || queue.given < self.window && queue.bytes < WINDOW_BYTES || is_in_flight;
             let is_away = message.shard() != shard;
             if is_first || is_away || self.in_flight.get(&session).is_some_and(|last| sequence <= *last) {
                 queue.given = queue.given.saturating_add(1);
+                let (change, with, in_flight) = record::place_of(&key, &value)?;
                 if let Some(message) = store.message_of(&self.snapshot, &change, with)? {
                     queue.bytes = queue.bytes.saturating_add(record::size(&message));
                     self.add(shard, [message, change].into_iter().chain(in_flight), give);
