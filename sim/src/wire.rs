@@ -114,7 +114,12 @@ impl Unanswered {
         let line = match ack.kind {
             AckKind::PubAck => &mut self.published[0],
             AckKind::PubRec => &mut self.published[1],
-            AckKind::PubRel | AckKind::PubComp => return true,
+            AckKind::PubComp => {
+                // PUBREL came before a repeat was answered: that says more.
+                self.published[1].retain(|id| *id != ack.id);
+                return true;
+            }
+            AckKind::PubRel => return true,
         };
         let place = line.iter().position(|id| *id == ack.id);
         place.map(|place| line.remove(place));

@@ -53,7 +53,7 @@ fn a_repeat_is_acknowledged_in_its_turn() {
 #[test]
 fn what_everything_at_once_found() {
     let scenario = named("mixed").expect("the scenario is there");
-    for seed in [2, 5, 14, 832, 1476, 1604, 1636, 1717] {
+    for seed in [2, 5, 14, 832, 1476, 1604, 1636, 1717, 5020, 9948] {
         assert_eq!(sim::run(&scenario.plan(seed), false).violation, None, "seed {seed}");
     }
 }

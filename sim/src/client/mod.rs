@@ -386,7 +386,7 @@ impl<'m> Client<'m> {
         let mut rest = &self.process.said[..];
         while let Ok(Some((frame, behind))) = Frame::split(rest) {
             rest = behind;
-            if matches!(frame.packet_type(), PacketType::PubAck | PacketType::PubRec)
+            if matches!(frame.packet_type(), PacketType::PubAck | PacketType::PubRec | PacketType::PubComp)
                 && let Ok(ack) = Ack::decode(frame, self.plan.version)
                 && !scene.connections[index].unanswered.answer(&ack)
             {

@@ -100,8 +100,9 @@ struct Known {
 struct Copies {
     owed: Option<u32>,
     live: u32,
-    /// Of them, those at QoS 2.
+    /// Of them, those at QoS 2, and those at QoS 1, which may be repeated.
     exact: u32,
+    repeatable: u32,
     /// In which session it came first.
     came: Option<u32>,
     retained: u32,
@@ -407,6 +408,7 @@ impl Oracle {
         let copies = &mut known.copies[client];
         copies.live += 1;
         copies.exact += u32::from(qos == QoS::ExactlyOnce);
+        copies.repeatable += u32::from(qos == QoS::AtLeastOnce);
         if is_shared(message.topic) {
             self.check_shared(at, number, client);
             return;
@@ -419,7 +421,7 @@ impl Oracle {
     fn check_times(&mut self, at: u64, number: usize, client: usize, qos: QoS) {
         let known = &self.messages[number];
         let message = &known.message;
-        let Copies { live, exact, .. } = known.copies[client];
+        let Copies { live, exact, repeatable, .. } = known.copies[client];
         let arrivals = known.arrivals.len().max(1) as u32;
         let resumed = self.sessions.resumed(client);
         // What was not safe when the broker crashed, it forgot; its publisher repeats it.
@@ -430,7 +432,7 @@ impl Oracle {
             (QoS::ExactlyOnce, QoS::AtLeastOnce) if !has_forgotten => 1 + resumed,
             (QoS::ExactlyOnce, _) if !has_forgotten => 1,
             (QoS::ExactlyOnce, QoS::ExactlyOnce) if self.sessions.is_kept(client) => live - exact + 1,
-            (_, QoS::AtLeastOnce) => arrivals * (1 + resumed),
+            _ if repeatable > 0 => arrivals * (1 + resumed),
             _ => arrivals,
         };
         if live > most {
