@@ -49,6 +49,9 @@
 //! # }
 //! ```
 //!
+//! `examples/async_reliable.rs` in the repository is a worker that loses nothing, `examples/async_store.rs` a session that
+//! outlives its program, and its neighbours show requests, TLS, WebSocket and a transport of one's own.
+//!
 //! Messages can be acknowledged by hand ([`Subscribe::manual`](crate::Subscribe::manual),
 //! [`Message::acknowledge`](crate::Message::acknowledge)), answered ([`Message::reply`](crate::Message::reply),
 //! [`Requests`](crate::Requests)), and carried by anything ([`transport`](crate::transport)). With `tracing`, the target
