@@ -45,8 +45,6 @@ pub struct World {
     writers: BTreeMap<Cause, BTreeSet<usize>>,
     unsynced: VecDeque<(Cause, Vec<Change>)>,
     pub disk: Memory,
-    /// Messages that another count of shards stored may stay behind until the store is tidied at a later start.
-    pub is_untidy: bool,
     pub disk_is_slow: bool,
     pub observed: Vec<(ObserverId, Arc<Message>)>,
 }
@@ -94,7 +92,6 @@ impl World {
             writers: BTreeMap::new(),
             unsynced: VecDeque::new(),
             disk: Memory::default(),
-            is_untidy: false,
             disk_is_slow: false,
             observed: Vec::new(),
         };
@@ -117,7 +114,6 @@ impl World {
     pub fn restart(&mut self, shards: u16) {
         self.lines.clear();
         self.links.clear();
-        self.is_untidy |= self.settings.shards != shards;
         self.settings.shards = shards;
         self.start();
         let last = self.disk.last_number().expect("memory can be read");

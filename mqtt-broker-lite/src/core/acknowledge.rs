@@ -67,12 +67,14 @@ impl Shard {
         };
         in_flight.stage = Sending::AwaitPubComp;
         in_flight.received = order;
-        let (number, serial) = (session.number, in_flight.serial);
+        let (number, serial, is_stored) = (session.number, in_flight.serial, session.is_stored);
         let Some(queued) = session.outbound.take_queued(index) else {
             return;
         };
         self.done(number, &queued);
-        if let Some(message) = queued.number {
+        if !is_stored {
+            self.journal.release(queued.number);
+        } else if let Some(message) = queued.number {
             self.journal.record(Change::InFlight {
                 session: number,
                 sequence: queued.sequence,
@@ -96,14 +98,16 @@ impl Shard {
         if let Some(queued) = &in_flight.queued {
             self.done(number, queued);
         }
-        if !self.journal.is_durable() || !is_stored {
-            return;
+        if is_stored {
+            self.journal.record(Change::InFlightGone(number, in_flight.serial));
         }
-        self.journal.record(Change::InFlightGone(number, in_flight.serial));
         if let Some(queued) = in_flight.queued
             && let Some(message) = queued.number
         {
-            self.journal.record(Change::QueuedGone(number, queued.sequence));
+            // Of a session that is not kept any more only the message is left.
+            if is_stored {
+                self.journal.record(Change::QueuedGone(number, queued.sequence));
+            }
             self.journal.release(Some(message));
         }
     }

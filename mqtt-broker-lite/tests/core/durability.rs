@@ -302,6 +302,27 @@ fn a_session_that_is_not_kept_any_more_leaves_nothing_behind() {
 
 /// Of a long queue only the beginning is in memory; everything comes, once and in order.
 #[test]
+fn what_is_in_flight_of_a_session_that_is_not_kept_any_more_leaves_nothing_behind() {
+    for qos in [1, 2] {
+        let mut world = World::durable();
+        let publisher = world.client(V5, "p");
+        let (subscriber, _) = world.resume(V5, "s");
+        world.subscribe(subscriber, "t", qos);
+        world.publish(publisher, "t", qos, 1, "x");
+        let subscriber = world.connect_with(Connect { clean_start: false, ..clean(V5, "s") });
+        world.received(subscriber);
+        if qos == 1 {
+            world.ack(subscriber, PubAck, 1);
+        } else {
+            world.ack(subscriber, PubRec, 1);
+            world.ack(subscriber, PubComp, 1);
+        }
+        world.ack(publisher, PubRel, 1);
+        assert_eq!(world.disk.stored().count(), 0);
+    }
+}
+
+#[test]
 fn a_queue_is_read_back_from_the_disk() {
     let mut world = World::with(Settings { durable: true, queue_window: 4, ..Settings::default() });
     let (publisher, _) = world.resume(V5, "p");
