@@ -2,9 +2,11 @@
 
 #![allow(clippy::disallowed_methods)] // This is the shell.
 
+mod import;
 mod passwd;
 mod store_command;
 
+use cap::Cap;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use mqtt_broker_lite::access::{Access, Fault};
@@ -12,6 +14,7 @@ use mqtt_broker_lite::config::Config;
 use mqtt_broker_lite::{Broker, SyncMode};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::alloc::System;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Sets or deletes a password in a password file
     Passwd(passwd::Options),
+    /// Say a configuration of mosquitto in words of this broker, and name what it does not know
+    ImportMosquitto(import::Options),
     /// Look at a data directory that no broker uses
     #[command(subcommand)]
     Store(store_command::StoreCommand),
@@ -69,9 +74,14 @@ struct Options {
     check_config: bool,
 }
 
+/// Counts what the broker takes, for its budget of memory.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
 fn main() -> ExitCode {
     let result = match Arguments::try_parse() {
         Ok(Arguments { command: Some(Command::Passwd(options)), .. }) => passwd::run(&options),
+        Ok(Arguments { command: Some(Command::ImportMosquitto(options)), .. }) => import::run(&options),
         Ok(Arguments { command: Some(Command::Store(command)), .. }) => match store_command::run(command) {
             Ok(code) => return code,
             Err(fault) => Err(fault),
@@ -147,6 +157,7 @@ fn run(options: Options) -> Result<(), String> {
             std::process::exit(1);
         });
     }
+    builder = builder.memory_budget(config.memory_budget, || ALLOCATOR.allocated());
     let broker = builder.start().map_err(|error| error.to_string())?;
     for url in broker.urls() {
         eprintln!("listening on {url}");

@@ -213,3 +213,81 @@ fn passwords_are_set_and_read_again_at_sighup() {
     assert!(Command::new("kill").args([child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// What comes of a configuration of mosquitto: the translation, and what is said about the rest.
+fn import(directory: &Directory, text: &str) -> (String, String) {
+    let file = directory.write("mosquitto.conf", text);
+    let output = run(&["import-mosquitto", file.to_str().unwrap()]);
+    assert!(output.status.success());
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_configuration_of_mosquitto_is_translated_and_the_rest_is_named() {
+    let directory = Directory::new();
+    let passwords = directory.write("passwords", "");
+    let acl = directory.write("acl", "");
+    let text = format!(
+        "# as it grew\n\nper_listener_settings false\nlistener 0 {}/mqtt.sock\nlistener 1883 127.0.0.1\n\
+         max_connections 7\nlistener 9001 ::1\nprotocol websockets\nwebsockets_origin https://a.example\n\
+         allow_anonymous false\npassword_file {}\nacl_file {}\npersistence true\npersistence_location {}/data\n\
+         persistent_client_expiration 2d\nmax_inflight_messages 0\nmax_queued_messages 50\n\
+         queue_qos0_messages true\nmax_keepalive 600\nlog_type all\nno_such_thing 1\n\
+         connection cloud\naddress example.org:1883\ntopic # out\n",
+        directory.0.display(),
+        passwords.display(),
+        acl.display(),
+        directory.0.display(),
+    );
+    let (toml, rest) = import(&directory, &text);
+    for line in [
+        format!("url = \"unix://{}/mqtt.sock\"", directory.0.display()).as_str(),
+        "url = \"mqtt://127.0.0.1:1883\"",
+        "max_connections = 7",
+        "url = \"ws://[::1]:9001\"",
+        "origins = [\"https://a.example\"]",
+        "allow_anonymous = false",
+        &format!("data_dir = \"{}/data\"", directory.0.display()),
+        "max_session_expiry_seconds = 172800",
+        "max_inflight = 65535",
+        "max_queue_messages = 50",
+        "queue_qos0_offline = true",
+        "max_keep_alive_seconds = 600",
+    ] {
+        assert!(toml.lines().any(|one| one == line), "{line} is missing in:\n{toml}");
+    }
+    for (line, what) in [
+        (20, "log_type: logs go"),
+        (21, "no_such_thing: it is not known"),
+        (22, "connection: there are no bridges"),
+        (23, "address: there are no bridges"),
+        (24, "topic: there are no bridges"),
+    ] {
+        let note = format!("mosquitto.conf:{line}: {what}");
+        assert!(rest.contains(&note) && toml.contains(&note), "{note} is missing in:\n{rest}");
+    }
+    assert_eq!(rest.lines().count(), 5, "{rest}");
+    let file = directory.write("translated.toml", toml);
+    let output = run(&["--config", file.to_str().unwrap(), "--check-config"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn certificates_and_defaults_of_mosquitto_are_translated() {
+    let directory = Directory::new();
+    let (toml, rest) = import(
+        &directory,
+        "port 8883\ncafile /ca.pem\ncertfile /server.pem\nkeyfile /server.key\nrequire_certificate true\n\
+         use_identity_as_username true\ntls_version tlsv1.3\nlistener 8884\ncafile /ca.pem\n\
+         certfile /server.pem\nkeyfile /server.key\nprotocol websockets\n",
+    );
+    assert_eq!(rest, "");
+    let first = "[[listener]]\nurl = \"mqtts://0.0.0.0:8883\"\nclient_ca = \"/ca.pem\"\ncertificate = \"/server.pem\"\n\
+                 key = \"/server.key\"\nclient_certificates = \"required\"\nuse_common_name = true\nonly_tls13 = true\n";
+    // Who asks for no certificates has no use for a CA.
+    let second =
+        "[[listener]]\nurl = \"wss://0.0.0.0:8884\"\ncertificate = \"/server.pem\"\nkey = \"/server.key\"\n";
+    assert!(toml.contains(first) && toml.contains(second), "{toml}");
+    let (toml, _) = import(&directory, "");
+    assert!(toml.contains("in_memory = true") && toml.contains("url = \"mqtt://127.0.0.1:1883\""), "{toml}");
+}

@@ -52,6 +52,7 @@ const ANY: u64 = u64::MAX;
 
 const LIMITS: &[Key<Config>] = &[
     key("max_connections", |config, value| value.number(1, ANY).map(|n| config.max_connections = Some(n))),
+    key("memory_budget", |config, value| value.bytes(16 << 20, ANY).map(|n| config.memory_budget = n)),
     key("connect_timeout_seconds", |config, value| {
         value.number::<u64>(1, 3600).map(|n| config.settings.connect_timeout = n.saturating_mul(1000))
     }),

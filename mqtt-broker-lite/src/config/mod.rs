@@ -42,6 +42,8 @@ pub struct Config {
     pub settings: Settings,
     /// Connections in all.
     pub max_connections: Option<usize>,
+    /// Bytes of memory for the whole broker.
+    pub memory_budget: usize,
     /// Whether clients without a user name are let in, where a listener does not say.
     pub allow_anonymous: Option<bool>,
     access: AccessFiles,
@@ -171,6 +173,7 @@ impl Default for Config {
             data_limits: Limits::default(),
             settings: Settings { sys_interval: 10_000, ..Settings::default() },
             max_connections: None,
+            memory_budget: 1 << 30,
             allow_anonymous: None,
             access: AccessFiles::default(),
             listeners: Vec::new(),

@@ -174,12 +174,12 @@ impl Shard {
             self.enqueue_stored(key, terms, item);
             return;
         }
+        let limit = self.queue_limit(terms.qos);
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let bytes = session.outbound.queue_bytes().saturating_add(item.message().size());
-        let is_full = session.outbound.queue_len() >= self.settings.max_queue_messages
-            || bytes > self.settings.max_queue_bytes;
+        let is_full = session.outbound.queue_len() >= self.settings.max_queue_messages || bytes > limit;
         if is_full {
             // QoS 0 goes first; then the oldest stay and the newest is dropped.
             if terms.qos == QoS::AtMostOnce || session.outbound.pop_qos0().is_none() {

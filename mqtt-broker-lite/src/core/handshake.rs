@@ -330,7 +330,7 @@ impl Shard {
             |code: ReasonCode| if version == Version::V5 { code } else { ReasonCode::SERVER_UNAVAILABLE };
         let session = self.by_client.get(&client.client_id).and_then(|&key| self.sessions.get(key));
         let Some(session) = session else {
-            let has_room = self.sessions.len() < max_sessions;
+            let has_room = self.sessions.len() < max_sessions && !self.is_exhausted();
             return if has_room { Ok(0) } else { Err(code(ReasonCode::QUOTA_EXCEEDED)) };
         };
         if session.connection.is_none() {

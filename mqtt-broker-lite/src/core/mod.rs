@@ -24,6 +24,7 @@ mod membership;
 mod message;
 mod outbound;
 mod policy;
+mod pressure;
 mod publish;
 mod reason;
 mod recall;
@@ -44,6 +45,7 @@ pub use change::{Change, MessageNumber, SessionNumber, SessionRecord, StoredWill
 pub use link::{Envelope, home};
 pub use message::{Client, Message};
 pub use policy::{Access, AllowAll, AuthStep, Credentials, Mechanism, Policy, Verdict};
+pub use pressure::Pressure;
 pub use reason::CloseReason;
 pub use session::SubscriptionRecord;
 pub use settings::Settings;
@@ -148,6 +150,8 @@ pub enum Input<'a> {
     Fetched(SessionNumber, Vec<Change>),
     /// The disk is full, or not any more: new messages of QoS 1 and 2 are refused, or their senders wait.
     Full(bool),
+    /// Memory is shorter than before, or not as short.
+    Pressure(Pressure),
     /// A question was answered.
     Answer(Token, Decision),
     /// The broker stops: tell those who can be told.

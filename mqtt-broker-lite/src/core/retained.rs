@@ -151,7 +151,7 @@ impl Shard {
             return;
         }
         let is_new = self.retained.get(topic.as_bytes()).is_none();
-        if is_new && self.retained.len() >= self.settings.max_retained {
+        if is_new && (self.retained.len() >= self.settings.max_retained || self.is_exhausted()) {
             return;
         }
         let message = Arc::clone(item.message());

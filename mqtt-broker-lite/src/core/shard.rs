@@ -15,8 +15,8 @@ use super::sys::Counts;
 use super::timers::{Timer, Timers};
 use super::topic_tree::{Grant, Seeded, Target, TopicTree};
 use super::{
-    Cause, CloseReason, ConnId, Envelope, Input, Now, ObserverId, Output, Policy, SessionNumber, Settings,
-    ShardId, Token, Wire,
+    Cause, CloseReason, ConnId, Envelope, Input, Now, ObserverId, Output, Policy, Pressure, SessionNumber,
+    Settings, ShardId, Token, Wire,
 };
 use bytes::Bytes;
 use mqtt_packet::{DecodeError, EncodeError, Frame, PacketType, PingResp, ReasonCode, Version};
@@ -31,6 +31,7 @@ pub struct Shard {
     pub(super) settings: Settings,
     pub(super) policy: Box<dyn Policy>,
     pub(super) now: Now,
+    pub(super) pressure: Pressure,
     pub(super) connections: HashMap<ConnId, Stage, Seeded>,
     pub(super) sessions: Slab<Session>,
     pub(super) by_client: HashMap<Box<str>, usize, Seeded>,
@@ -113,6 +114,7 @@ impl Shard {
         Self {
             policy,
             now: Now::default(),
+            pressure: Pressure::None,
             connections: HashMap::with_hasher(hash),
             sessions: Slab::new(),
             by_client: HashMap::with_hasher(hash),
@@ -179,6 +181,7 @@ impl Shard {
             Input::Synced(cause) => self.on_synced(cause),
             Input::Fetched(session, changes) => self.on_fetched(session, changes),
             Input::Full(is_full) => self.on_full(is_full),
+            Input::Pressure(pressure) => self.on_pressure(pressure),
             Input::Answer(token, decision) => self.on_answer(token, decision),
             Input::Shutdown => self.on_shutdown(),
             Input::Timeout => self.on_timeout(),

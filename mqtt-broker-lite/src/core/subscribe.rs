@@ -83,7 +83,7 @@ impl Shard {
             return Err(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
         }
         let is_new = !session.subscriptions.contains_key(filter.as_str());
-        if is_new && session.subscriptions.len() >= self.settings.max_subscriptions {
+        if is_new && (session.subscriptions.len() >= self.settings.max_subscriptions || self.is_exhausted()) {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         if !self.may(client, Access::Subscribe, inner.unwrap_or(filter).as_utf8()) {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // This is the shell.
 
 mod ask;
+mod budget;
 mod carrier;
 #[cfg(all(unix, feature = "persistence"))]
 mod control;
@@ -26,6 +27,7 @@ pub(crate) use ask::Answer;
 pub(crate) use ask::Gate;
 pub use ask::{Applicant, Authenticator, Task};
 use ask::{Nobody, OnExecutor};
+use budget::Budget;
 #[cfg(feature = "tls")]
 pub use carrier::tls::{ClientCertificates, TlsFiles};
 #[cfg(all(unix, feature = "persistence"))]
@@ -117,6 +119,7 @@ pub struct Builder {
     limits: Limits,
     on_fault: Option<OnFault>,
     max_connections: usize,
+    budget: Option<Budget>,
     #[cfg(feature = "access")]
     access: Option<Arc<FileAccess>>,
 }
@@ -155,6 +158,14 @@ impl Builder {
     #[must_use]
     pub fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = most;
+        self
+    }
+
+    /// How many bytes of memory the broker may take, and who knows how many it takes: the allocator. As it gets short,
+    /// more and more is given up, see [`Pressure`](crate::core::Pressure).
+    #[must_use]
+    pub fn memory_budget(mut self, limit: usize, used: impl Fn() -> usize + Send + Sync + 'static) -> Self {
+        self.budget = Some(Budget { limit, used: Arc::new(used) });
         self
     }
 
@@ -242,7 +253,7 @@ impl Builder {
             let settings = Settings { shard: ShardId(number), ..self.settings.clone() };
             let (mut worker, mailbox) =
                 Worker::new(shard, settings, listeners, Arc::clone(&gate), Arc::clone(&guard))?;
-            worker.begin(clock, wake_at);
+            worker.begin(clock, wake_at, self.budget.clone());
             workers.push(worker);
             mailboxes.push(mailbox);
         }
@@ -380,6 +391,7 @@ impl Broker {
             limits: Limits::default(),
             on_fault: None,
             max_connections: usize::MAX,
+            budget: None,
             #[cfg(feature = "access")]
             access: None,
         }

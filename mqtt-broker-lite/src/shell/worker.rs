@@ -1,6 +1,7 @@
 //! The loop of one shard: wait, read everything that is ready, let the core work, write everything once, again.
 
 use super::ask::{Answer, Applicant, Gate};
+use super::budget::Budget;
 use super::carrier::Carrier;
 use super::disk::Disk;
 use super::guard::{Bucket, Guard};
@@ -8,7 +9,8 @@ use super::listener::Listener;
 pub(super) use super::mailbox::{Letter, Mailbox};
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{
-    CloseReason, ConnId, Input, Message, Now, ObserverId, Output, Question, Settings, Shard, ShardId,
+    CloseReason, ConnId, Input, Message, Now, ObserverId, Output, Pressure, Question, Settings, Shard,
+    ShardId,
 };
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -32,11 +34,10 @@ const READS_PER_TURN: usize = 2;
 /// Whoever sends more packets than this in a turn is read in small pieces next time: the smallest cost as much as others.
 const MANY_PACKETS: usize = 8192;
 const SMALL_READ_SIZE: usize = 8 << 10;
-const ACCEPTS_PER_TURN: usize = 256;
 /// How long a closed connection may take its last bytes, in milliseconds.
 const LINGER: u64 = 2000;
-/// How long no connection is accepted after the system ran out of descriptors, in milliseconds.
-const ACCEPT_PAUSE: u64 = 100;
+
+mod accept;
 
 pub(super) struct Worker {
     shard: Shard,
@@ -68,6 +69,9 @@ pub(super) struct Worker {
     start: Instant,
     wake_at: Option<u64>,
     buffer: Vec<u8>,
+    /// How much memory there may be, if there is a bound; and how short it was.
+    budget: Option<Budget>,
+    pressure: Pressure,
     is_stopping: bool,
 }
 
@@ -115,14 +119,17 @@ impl Worker {
             start: Instant::now(),
             wake_at: None,
             buffer: vec![0; READ_SIZE],
+            budget: None,
+            pressure: Pressure::None,
             is_stopping: false,
         };
         let mailbox = Mailbox { letters: sender, waker, is_called };
         Ok((worker, mailbox))
     }
 
-    /// Goes on where the shard was restored: by this clock, and to be woken then.
-    pub(super) fn begin(&mut self, clock: Instant, wake_at: Option<u64>) {
+    /// Goes on where the shard was restored: by this clock, to be woken then, with so much memory.
+    pub(super) fn begin(&mut self, clock: Instant, wake_at: Option<u64>, budget: Option<Budget>) {
+        self.budget = budget;
         self.start = clock;
         self.wake_at = wake_at;
     }
@@ -208,6 +215,7 @@ impl Worker {
 
     fn turn(&mut self) {
         let now = self.now();
+        self.feel_pressure(now);
         // Before the letters are read: who writes after this wakes this worker again.
         self.is_called.store(false, Ordering::SeqCst);
         while let Ok(letter) = self.letters.try_recv() {
@@ -243,6 +251,14 @@ impl Worker {
             if self.sockets.get(index).is_some_and(|socket| socket.id == id) {
                 self.remove(index);
             }
+        }
+    }
+
+    fn feel_pressure(&mut self, now: Now) {
+        let pressure = self.budget.as_ref().map_or(Pressure::None, Budget::pressure);
+        if std::mem::replace(&mut self.pressure, pressure) != pressure {
+            tracing::debug!(?pressure, "memory");
+            self.shard.handle(now, Input::Pressure(pressure));
         }
     }
 
@@ -286,44 +302,6 @@ impl Worker {
         for index in done {
             self.remove(index);
         }
-    }
-
-    fn accept(&mut self, now: Now) {
-        if self.accept_after > now.mono {
-            return;
-        }
-        for index in std::mem::take(&mut self.to_accept) {
-            if self.accept_from(index, now) {
-                self.to_accept.push(index);
-            }
-        }
-    }
-
-    /// Accepts connections of one listener, not too many at once; true if there may be more.
-    fn accept_from(&mut self, index: usize, now: Now) -> bool {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.get(index) else {
-                return false;
-            };
-            match listener.accept() {
-                Ok(carrier) => {
-                    let listener = u16::try_from(index).unwrap_or(u16::MAX);
-                    let address = carrier.stream().peer();
-                    match self.guard.admit(listener, address.map(|address| address.ip())) {
-                        Ok(ticket) => drop(self.open(carrier, Origin { listener, ticket }, now)),
-                        Err(limit) => tracing::warn!(?address, limit, "no room for a connection"),
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted for a moment");
-                    self.accept_after = now.mono.saturating_add(ACCEPT_PAUSE);
-                    return true;
-                }
-            }
-        }
-        true
     }
 
     /// A connection comes from the shard that accepted it.

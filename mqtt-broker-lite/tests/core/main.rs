@@ -21,6 +21,7 @@ mod durability;
 mod faults;
 mod inside;
 mod needs;
+mod pressure;
 mod publishing;
 mod retained;
 mod sessions;

@@ -3,7 +3,7 @@
 
 use mqtt_broker_lite::core::{
     AllowAll, Cause, Change, CloseReason, ConnId, Decision, Envelope, Input, Message, Now, ObserverId,
-    Output, Policy, Question, SessionNumber, Settings, Shard, ShardId, Token, home,
+    Output, Policy, Pressure, Question, SessionNumber, Settings, Shard, ShardId, Token, home,
 };
 use mqtt_broker_lite::store::{Memory, Pending, Store};
 use mqtt_packet::*;
@@ -254,6 +254,14 @@ impl World {
     pub fn fill_disk(&mut self, is_full: bool) {
         for shard in 0..self.shards.len() {
             self.tell(shard, Input::Full(is_full));
+        }
+        self.work();
+    }
+
+    /// Memory is this short.
+    pub fn press(&mut self, pressure: Pressure) {
+        for shard in 0..self.shards.len() {
+            self.tell(shard, Input::Pressure(pressure));
         }
         self.work();
     }

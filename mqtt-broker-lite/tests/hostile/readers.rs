@@ -33,7 +33,7 @@ fn one_that_does_not_read() {
     for (kind, version) in Kind::ALL.into_iter().flat_map(|kind| Version::BOTH.map(|version| (kind, version)))
     {
         for qos in [0, 1] {
-            ground.case(&format!("64 MiB of QoS {qos} ({version:?} over {kind:?})"), 17 * MIB, || {
+            ground.case(&format!("64 MiB of QoS {qos} ({version:?} over {kind:?})"), 16 * MIB, || {
                 let _reader = stalled(&ground, kind, version, "stalled", "one", qos);
                 offer(&ground, version, "one", qos, 64 * MIB)
             });
@@ -53,5 +53,13 @@ fn fifty_that_do_not_read() {
             offer(&ground, Version::V3, "all", 0, 16 * MIB)
         });
     }
-    ground.end(4);
+    ground.case("16 MiB for each of them", 32 * MIB, || {
+        let _readers: Vec<_> = (0..50)
+            .map(|number| {
+                stalled(&ground, Kind::Tcp, Version::V3, &format!("s{number}"), &format!("t{number}"), 0)
+            })
+            .collect();
+        (0..50).try_for_each(|number| offer(&ground, Version::V3, &format!("t{number}"), 0, 16 * MIB))
+    });
+    ground.end(5);
 }

@@ -1,0 +1,60 @@
+//! When memory runs short: what is given up, and in which order.
+//!
+//! | | what is given up |
+//! |---|---|
+//! | [`Tight`](Pressure::Tight) | QoS 0 waits for slow readers a quarter as long as publishers are left in peace |
+//! | [`Scarce`](Pressure::Scarce) | QoS 0 waits for nobody, and what waits goes; QoS 1 and 2 wait that much |
+//! | [`Exhausted`](Pressure::Exhausted) | no new sessions, subscriptions and retained messages either |
+//!
+//! What was acknowledged and stored stays in any case.
+
+use super::shard::Shard;
+use mqtt_packet::QoS;
+
+/// How short memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// There is enough.
+    #[default]
+    None,
+    /// Enough, but not for slow readers.
+    Tight,
+    /// Most of it is taken.
+    Scarce,
+    /// There is none left.
+    Exhausted,
+}
+
+impl Shard {
+    pub(super) fn on_pressure(&mut self, pressure: Pressure) {
+        self.pressure = pressure;
+        if pressure < Pressure::Scarce {
+            return;
+        }
+        let keys: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(session) = self.sessions.get_mut(key) {
+                while session.outbound.pop_qos0().is_some() {}
+            }
+            self.relieve(key);
+        }
+    }
+
+    /// Whether nothing new may be kept.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.pressure == Pressure::Exhausted
+    }
+
+    /// Bytes of messages that may wait for one session, if one of this QoS comes.
+    pub(super) fn queue_limit(&self, qos: QoS) -> usize {
+        let most = self.settings.max_queue_bytes;
+        let little = most.min(self.settings.slow_queue_bytes.wrapping_shr(2));
+        match (self.pressure, qos) {
+            (Pressure::None, _) => most,
+            (Pressure::Tight, QoS::AtMostOnce) => little,
+            (Pressure::Tight, _) => most,
+            (_, QoS::AtMostOnce) => 0,
+            (_, _) => little,
+        }
+    }
+}
