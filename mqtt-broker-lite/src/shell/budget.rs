@@ -5,7 +5,7 @@ use crate::core::Pressure;
 use std::sync::Arc;
 
 /// From this part of the budget on nothing waits for slow readers that does not have to.
-const TIGHT: usize = 64;
+const TIGHT: usize = 128;
 
 #[derive(Clone)]
 pub(super) struct Budget {
@@ -37,8 +37,8 @@ mod tests {
     fn the_less_there_is_the_more_is_given_up() {
         let taken = Arc::new(AtomicUsize::new(0));
         let used = Arc::clone(&taken);
-        let budget = Budget { limit: 6400, used: Arc::new(move || used.load(Ordering::Relaxed)) };
-        let said = [0, 99, 100, 4799, 4800, 6399, 6400, usize::MAX].map(|bytes| {
+        let budget = Budget { limit: 12_800, used: Arc::new(move || used.load(Ordering::Relaxed)) };
+        let said = [0, 99, 100, 9599, 9600, 12_799, 12_800, usize::MAX].map(|bytes| {
             taken.store(bytes, Ordering::Relaxed);
             budget.pressure()
         });
