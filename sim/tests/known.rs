@@ -36,6 +36,14 @@ fn identifiers_go_on_elsewhere_where_writes_may_be_lost() {
     }
 }
 
+/// Not the broker's fault: a CONNECT that asked for a new session was read after the one that followed it, and ended the
+/// session in which a QoS 2 message had come already. Its publisher cannot know, and the oracle must not complain.
+#[test]
+fn a_stray_connect_may_end_a_session() {
+    let scenario = named("slow-disk").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(17_326), false).violation, None);
+}
+
 /// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
 /// [MQTT-4.6.0-3]
 #[test]

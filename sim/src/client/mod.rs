@@ -522,6 +522,12 @@ impl<'m> Client<'m> {
 
     /// Hands a message to the application, at once, or together with what the store has to keep for it.
     fn count(&mut self, delivered: Delivered, id: Option<PacketId>, scene: &mut Scene) {
+        scene.note(|| {
+            let number = crate::oracle::number_of(&delivered.payload).map(|number| number.to_string());
+            let number = number.as_deref().unwrap_or("without a number");
+            let id = id.map(|id| format!(" under id {}", id.get())).unwrap_or_default();
+            format!("{}: accepts message {number}{id}", client_name(self.number))
+        });
         match id.filter(|_| self.plan.durable && delivered.qos == mqtt_client::QoS::ExactlyOnce) {
             Some(id) => self.store.expect(id, delivered),
             None => scene.oracle.delivered(&delivered),

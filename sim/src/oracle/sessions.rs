@@ -47,6 +47,11 @@ struct Session {
     resumed: u32,
     /// Counts the sessions that there may have been without the client hearing of it.
     generation: u32,
+    /// When a connection was given up whose CONNECT asked for a new session and got no answer: the broker may read it
+    /// after a later one, and end the session that this one made.
+    stray: Option<u64>,
+    /// Whether CONNACK came to the last CONNECT.
+    is_answered: bool,
     /// How often it connected.
     begun: u32,
     /// When CONNACK came last.
@@ -90,6 +95,8 @@ impl Sessions {
             has_expired: false,
             resumed: 0,
             generation: 0,
+            stray: None,
+            is_answered: true,
             begun: 0,
             connected: None,
             subscriptions: Vec::new(),
@@ -108,6 +115,14 @@ impl Sessions {
         if session.expiry == 0 || clean_start {
             session.end_certainty();
         }
+        if session.clean_start && !session.is_answered {
+            session.stray = Some(at);
+        }
+        if session.stray.is_some_and(|since| at <= since + LATE) {
+            session.generation += 1;
+            session.end_certainty();
+        }
+        session.is_answered = false;
         session.connection = Some(index);
         session.begun += 1;
         let lifetime = u64::from(session.expiry) * 1000;
@@ -163,6 +178,7 @@ impl Sessions {
             subscription.asked = 0;
         }
         session.is_certain = true;
+        session.is_answered = true;
         session.connected = Some(at);
         session.lost = session.lost_here;
         complaint
