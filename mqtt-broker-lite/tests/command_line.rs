@@ -223,6 +223,18 @@ fn import(directory: &Directory, text: &str) -> (String, String) {
 }
 
 #[test]
+fn rights_of_single_listeners_are_named_not_translated() {
+    let directory = Directory::new();
+    let text = "per_listener_settings true\nlistener 1883 127.0.0.1\nallow_anonymous true\nacl_file acl\n";
+    let (toml, rest) = import(&directory, text);
+    assert!(toml.contains("allow_anonymous = true"), "{toml}");
+    assert!(rest.contains("mosquitto.conf:4: acl_file: there is one for all listeners"), "{rest}");
+    let file = directory.write("translated.toml", toml);
+    let output = run(&["--config", file.to_str().unwrap(), "--check-config"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_configuration_of_mosquitto_is_translated_and_the_rest_is_named() {
     let directory = Directory::new();
     let passwords = directory.write("passwords", "");

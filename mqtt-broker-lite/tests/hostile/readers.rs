@@ -53,7 +53,7 @@ fn fifty_that_do_not_read() {
             offer(&ground, Version::V3, "all", 0, 16 * MIB)
         });
     }
-    // 26 to 33 MiB were seen; the allocator has its part in it.
+    // Up to 33 MiB were seen; the allocator has its part in it.
     ground.case("16 MiB for each of them", 40 * MIB, || {
         let _readers: Vec<_> = (0..50)
             .map(|number| {
