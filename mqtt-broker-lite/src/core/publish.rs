@@ -180,6 +180,14 @@ impl Shard {
         if reserved || !self.may(client, Access::Publish, topic.as_utf8()) {
             return Ok(ReasonCode::NOT_AUTHORIZED);
         }
+        // Before 5.0, and at QoS 0, nobody can be told: such a message goes to those who are there, and is not kept.
+        if publish.retain
+            && !publish.payload.is_empty()
+            && self.can_refuse(key, publish)
+            && self.has_no_place(topic)
+        {
+            return Ok(ReasonCode::QUOTA_EXCEEDED);
+        }
         let own = publish.properties;
         let lifetime = own.message_expiry_interval().map(|seconds| u64::from(seconds).saturating_mul(1000));
         let must_strip =
@@ -196,6 +204,12 @@ impl Shard {
         };
         let found = self.publish(&mut Item::new(view), Some(key));
         Ok(if found { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS })
+    }
+
+    /// Whether the answer to a message can say that it was not taken.
+    fn can_refuse(&mut self, key: usize, publish: &Publish<'_>) -> bool {
+        let version = self.connection(key).map(|connection| connection.version);
+        version == Some(Version::V5) && publish.delivery.qos() > QoS::AtMostOnce
     }
 
     /// A message that this server does not want: 5.0 is told, a 3.x connection ends.

@@ -6,7 +6,7 @@ use super::link::home;
 use super::shard::Shard;
 use super::{Change, Message};
 use bytes::Bytes;
-use mqtt_packet::TopicFilter;
+use mqtt_packet::{TopicFilter, TopicName};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -150,8 +150,7 @@ impl Shard {
             self.forget_retained(topic.as_bytes());
             return;
         }
-        let is_new = self.retained.get(topic.as_bytes()).is_none();
-        if is_new && (self.retained.len() >= self.settings.max_retained || self.is_exhausted()) {
+        if self.has_no_place(topic) {
             return;
         }
         let message = Arc::clone(item.message());
@@ -160,6 +159,15 @@ impl Shard {
             self.journal.record(Change::Retained(Arc::clone(&message)));
         }
         self.retained.set(message);
+    }
+
+    /// Whether a message of this topic would be one retained message too many. Only the shard where the topic is at home
+    /// knows; for the others there is always a place.
+    pub(super) fn has_no_place(&self, topic: TopicName<'_>) -> bool {
+        let is_full = self.retained.len() >= self.settings.max_retained || self.is_exhausted();
+        is_full
+            && home(topic.as_bytes(), self.settings.shards) == self.settings.shard
+            && self.retained.get(topic.as_bytes()).is_none()
     }
 
     pub(super) fn forget_retained(&mut self, topic: &[u8]) {
@@ -176,7 +184,7 @@ mod tests {
     use super::*;
     use crate::core::Client;
     use crate::core::message::View;
-    use mqtt_packet::{Properties, QoS, TopicName};
+    use mqtt_packet::{Properties, QoS};
     use proptest::prelude::*;
 
     fn message(topic: TopicName<'_>) -> Arc<Message> {

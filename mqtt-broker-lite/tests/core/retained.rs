@@ -38,6 +38,35 @@ fn the_last_retained_message_goes_to_who_subscribes_later() {
     }
 }
 
+// Where nothing more is kept, who can be told is told, at the shard where the topic is at home; others are heard by
+// those who are there. [MQTT-3.4.2-1]
+#[test]
+fn one_retained_message_too_many_is_refused() {
+    let mut world = World::with(Settings { max_retained: 0, ..Settings::default() });
+    let [publisher, old] = [(V5, "p"), (V3_1_1, "old")].map(|(version, id)| world.client(version, id));
+    let early = world.client(V5, "early");
+    world.subscribe(early, "#", 0);
+    let mut send = |client, topic: &str| {
+        world.send(client, Packet::Publish(Publish { retain: true, ..message(topic, 1, 1, "x") }));
+        (world.received(client), world.received(early).len())
+    };
+    let mut refused = 0;
+    for topic in (0..32).map(|number| format!("t/{number}")) {
+        match send(publisher, &topic) {
+            (answer, 0) => {
+                assert_eq!(answer, ["PUBACK id 1 0x97 Quota exceeded"]);
+                refused += 1;
+            }
+            (answer, heard) => assert_eq!((answer, heard), (vec!["PUBACK id 1".to_owned()], 1)),
+        }
+        assert_eq!(send(old, &topic), (vec!["PUBACK id 1".to_owned()], 1));
+    }
+    assert!(refused > 0);
+    let late = world.client(V5, "late");
+    world.subscribe(late, "#", 0);
+    world.expect(late, &[]);
+}
+
 // [MQTT-3.3.1-10 @3.1.1] [MQTT-3.3.1-11 @3.1.1] [MQTT-3.3.1-12 @3.1.1] [MQTT-3.3.1-6 @5.0] [MQTT-3.3.1-7 @5.0]
 // [MQTT-3.3.1-8 @5.0]
 #[test]
