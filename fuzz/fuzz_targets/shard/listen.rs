@@ -95,8 +95,8 @@ impl History {
             }
             assert!(is_blocked || !session.owes_qos0(now), "{who} is owed {:?}", session.due0);
         }
-        for line in self.world.lines.values().filter(|_| is_calm) {
-            assert!(!line.is_paused, "a connection is not read, and nobody is slow");
+        for (id, line) in self.world.lines.iter().filter(|_| is_calm) {
+            assert!(!line.is_paused, "{id:?} is not read, and nobody is slow");
         }
     }
 }
@@ -152,10 +152,12 @@ fn hear_publish(model: &mut Model, who: usize, connection: &mut Connection, publ
     let seen = Copy { topic, payload: publish.payload.to_vec(), qos, retain: publish.retain, ids };
     let id = publish.delivery.id().map(PacketId::get);
     let expires = match id {
-        Some(id) if publish.delivery.dup() => repeated(model, who, &seen, id, is_v5),
+        Some(id) if publish.delivery.dup() && was_begun(model, who, id) => {
+            repeated(model, who, &seen, id, is_v5)
+        }
         _ => {
             let expires = model.take(who, &seen, is_v5);
-            begun(model, who, &seen, id, expires);
+            begun(model, who, &seen, id, expires, is_v5);
             expires
         }
     };
@@ -173,18 +175,30 @@ fn hear_publish(model: &mut Model, who: usize, connection: &mut Connection, publ
     }
 }
 
+/// Whether a message with DUP is a repeat. A broker that starts again does not know whether what it had given an identifier
+/// had also been sent.
+fn was_begun(model: &Model, who: usize, id: u16) -> bool {
+    let session = &model.sessions[&who];
+    !session.is_restored || session.flights.iter().any(|flight| flight.id == id)
+}
+
 fn repeated(model: &mut Model, who: usize, seen: &Copy, id: u16, is_v5: bool) -> Option<u64> {
     let session = model.sessions.get_mut(&who).expect("who receives has a session");
     // In order: nothing before it is still to be repeated.
     let flight =
         session.flights.iter_mut().find(|flight| !flight.is_here && flight.stage != Stage::AwaitPubComp);
-    let flight = flight.filter(|flight| flight.id == id && flight.copy.is(seen, is_v5));
-    let Some(flight) = flight else { panic!("nothing to repeat is {seen:?}") };
+    let Some(flight) = flight.filter(|flight| flight.id == id) else {
+        panic!("nothing to repeat is {seen:?}")
+    };
+    if is_v5 && !flight.has_ids {
+        (flight.copy.ids, flight.has_ids) = (seen.ids.clone(), true);
+    }
+    assert!(flight.copy.is(seen, is_v5), "not what is repeated is {seen:?}");
     flight.is_here = true;
     flight.expires
 }
 
-fn begun(model: &mut Model, who: usize, seen: &Copy, id: Option<u16>, expires: Option<u64>) {
+fn begun(model: &mut Model, who: usize, seen: &Copy, id: Option<u16>, expires: Option<u64>, is_v5: bool) {
     let session = model.sessions.get_mut(&who).expect("who receives has a session");
     let Some(id) = id else { return };
     assert!(session.flights.iter().all(|flight| flight.id != id), "an identifier that is in use");
@@ -193,5 +207,5 @@ fn begun(model: &mut Model, who: usize, seen: &Copy, id: Option<u16>, expires: O
         "something new before what is repeated"
     );
     let stage = if seen.qos == 1 { Stage::AwaitPubAck } else { Stage::AwaitPubRec };
-    session.flights.push(Flight { id, copy: seen.clone(), expires, stage, is_here: true });
+    session.flights.push(Flight { id, copy: seen.clone(), has_ids: is_v5, expires, stage, is_here: true });
 }

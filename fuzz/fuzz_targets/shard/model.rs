@@ -59,6 +59,8 @@ pub enum Stage {
 pub struct Flight {
     pub id: u16,
     pub copy: Copy,
+    /// Whether the client has heard by which subscriptions it came: 3.x does not say.
+    pub has_ids: bool,
     pub expires: Option<u64>,
     pub stage: Stage,
     /// Whether its PUBLISH or PUBREL came on this connection.
@@ -126,6 +128,8 @@ pub struct Will {
 pub struct Session {
     pub expiry: u32,
     pub is_online: bool,
+    /// Whether the process ended and started again since it was made.
+    pub is_restored: bool,
     pub subscriptions: BTreeMap<&'static str, Subscription>,
     pub due: VecDeque<Due>,
     pub due0: VecDeque<Due>,

@@ -92,6 +92,7 @@ impl Shard {
 
     /// Does not read from a client until this has happened. What was read before goes on coming for a moment.
     pub(super) fn pause(&mut self, key: usize, until: Option<Cause>) {
+        let until = until.filter(|until| !self.journal.is_synced(*until));
         let Some(connection) = self.connection(key).filter(|connection| !connection.is_paused) else {
             return;
         };

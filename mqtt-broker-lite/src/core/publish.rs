@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 impl Shard {
     pub(super) fn on_publish(&mut self, key: usize, frame: Frame<'_>) -> Result<(), CloseReason> {
+        // Whatever met slow readers before was not from here.
+        self.congested.clear();
         let Some(session) = self.sessions.get_mut(key) else {
             return Ok(());
         };

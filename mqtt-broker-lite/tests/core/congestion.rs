@@ -87,6 +87,29 @@ fn a_flood_of_qos_0_is_not_read_for_a_while() {
     assert_eq!(world.received(reader).len(), sent, "something was dropped");
 }
 
+/// Somebody who had nothing to do with a slow reader was not read, and never again, because a will had met that reader.
+#[test]
+fn who_met_no_slow_reader_does_not_wait_for_one() {
+    let mut world = tight();
+    let [publisher, innocent] = ["p", "innocent"].map(|id| world.client(V5, id));
+    let mut leaver = Connect::new(V5, "leaver".try_into().unwrap());
+    let will = (TopicName::new("t").unwrap(), QoS::AtLeastOnce);
+    leaver.will = Some(Will {
+        topic: will.0,
+        payload: b"gone",
+        qos: will.1,
+        retain: false,
+        properties: Properties::EMPTY,
+    });
+    let leaver = world.connect_with(leaver);
+    let (reader, _) = stalled(&mut world, publisher);
+    world.cut(leaver);
+    world.unstall(reader);
+    // The broker's own topics are not for clients, so this one goes nowhere.
+    world.publish(innocent, "$SYS/x", 0, 0, "x");
+    assert!(!world.is_paused(innocent));
+}
+
 #[test]
 fn a_client_with_something_in_flight_towards_it_is_always_read() {
     let mut world = tight();
