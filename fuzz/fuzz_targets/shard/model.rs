@@ -170,6 +170,13 @@ impl Session {
         Some(due.expires)
     }
 
+    /// A subscription ends, or another takes its place: of what was to come for it, some may be on its way.
+    fn break_off(&mut self, filter: &str) {
+        for walk in self.walks.iter_mut().filter(|walk| walk.filter == filter) {
+            walk.left.values_mut().for_each(|left| left.is_owed = false);
+        }
+    }
+
     fn take_retained(&mut self, seen: &Copy, is_v5: bool) -> Option<Option<u64>> {
         [true, false]
             .into_iter()
@@ -300,7 +307,7 @@ impl Model {
             .collect();
         let Some(session) = self.sessions.get_mut(&who) else { return };
         let is_new = session.subscriptions.insert(filter, wanted).is_none();
-        session.walks.retain(|walk| walk.filter != filter);
+        session.break_off(filter);
         if inner(filter).is_none() && (handling == 0 || handling == 1 && is_new) {
             session.walks.push(Walk { filter, qos: wanted.qos, id: wanted.id, left });
         }
@@ -309,7 +316,7 @@ impl Model {
     /// Whether there was such a subscription.
     pub fn unsubscribe(&mut self, who: usize, filter: &'static str) -> bool {
         let Some(session) = self.sessions.get_mut(&who) else { return false };
-        session.walks.retain(|walk| walk.filter != filter);
+        session.break_off(filter);
         let was_there = session.subscriptions.remove(filter).is_some();
         self.check_group(filter);
         was_there

@@ -183,9 +183,10 @@ impl Shard {
             let Some(Stage::Online(key)) = self.connections.get(&id) else {
                 continue;
             };
-            let key = *key;
+            let (key, now) = (*key, self.now.mono);
             if let Some(connection) = self.connection(key) {
                 connection.is_paused = false;
+                connection.last_heard = now;
                 self.outputs.push_back(Output::Resume(id));
             }
         }

@@ -327,7 +327,14 @@ impl Shard {
             return;
         };
         let (key, now) = (*key, self.now.mono);
-        match self.connection(key).and_then(|connection| connection.silent_until()) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if connection.is_paused {
+            // Whom nobody listens to cannot be heard.
+            connection.last_heard = now;
+        }
+        match connection.silent_until() {
             Some(until) if until > now => self.timers.start(until, Timer::KeepAlive(id)),
             Some(_) => self.close(key, CloseReason::KeepAlive),
             None => {}

@@ -215,7 +215,8 @@ fn a_3_x_client_that_owes_an_acknowledgement_is_read_and_answered() {
 fn whoever_asks_faster_than_the_disk_can_answer_is_not_read_for_a_while() {
     let mut world = World::with(Settings { durable: true, ..strict() });
     let (repeating, _) = world.resume(V5, "r");
-    let (asking, _) = world.resume(V3_1_1, "a");
+    let asking = world.connect_with(Connect { keep_alive: 10, ..kept(V3_1_1, "a") });
+    world.accepted(asking);
     world.disk_is_slow = true;
     for _ in 0..100 {
         if !world.is_paused(repeating) {
@@ -227,11 +228,17 @@ fn whoever_asks_faster_than_the_disk_can_answer_is_not_read_for_a_while() {
         }
     }
     assert!(world.is_paused(repeating) && world.is_paused(asking));
+    // Its PINGREQ cannot be heard, so it is not taken for lost [MQTT-3.1.2-24 @3.1.1] [MQTT-3.1.2-22 @5.0].
+    world.seconds(60);
     world.disk_is_slow = false;
     world.sync();
     assert!(!world.is_paused(repeating) && !world.is_paused(asking));
+    world.seconds(10);
+    assert!(world.is_open(asking));
     assert!(world.received(repeating).iter().all(|line| line.starts_with("PUBREC id 1")));
     assert!(world.received(asking).len() > 20);
+    world.seconds(10);
+    assert!(!world.is_open(asking));
 }
 
 /// What was sent and not acknowledged is kept to be repeated: that is bounded as what waits is.

@@ -396,6 +396,9 @@ impl Broker {
             return;
         };
         peer.is_closing = true;
+        // What else comes is read and thrown away, so that the end is seen.
+        peer.is_paused = false;
+        scene.carry(index, Direction::Up);
         let client = scene.connections[index].client;
         scene.note(|| format!("broker: closes the connection of {}: {reason}", client_name(client)));
         let silent = scene.now - peer.last_packet;
