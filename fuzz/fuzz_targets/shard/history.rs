@@ -450,7 +450,6 @@ impl History {
         self.world.sync();
         self.model.observers.clear();
         for session in self.model.sessions.values_mut() {
-            session.is_restored = true;
             session.due0.clear();
             session.walks.clear();
         }

@@ -128,8 +128,6 @@ pub struct Will {
 pub struct Session {
     pub expiry: u32,
     pub is_online: bool,
-    /// Whether the process ended and started again since it was made.
-    pub is_restored: bool,
     pub subscriptions: BTreeMap<&'static str, Subscription>,
     pub due: VecDeque<Due>,
     pub due0: VecDeque<Due>,
