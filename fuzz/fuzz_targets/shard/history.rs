@@ -131,7 +131,7 @@ impl History {
             _ => {}
         }
         let expires = (seconds > 0).then(|| self.world.now.wall + seconds * 1000);
-        Message { topic, number: self.count, payload, qos: qos % 3, retain, expires }
+        Message { topic, number: 0, payload, qos: qos % 3, retain, expires }
     }
 
     fn connect(&mut self, who: usize, op: &Op) {

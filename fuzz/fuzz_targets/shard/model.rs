@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 #[derive(Clone, Debug)]
 pub struct Message {
     pub topic: &'static str,
-    /// Which of all messages it is.
+    /// As which of all messages it was published: a will is made long before.
     pub number: u32,
     pub payload: Vec<u8>,
     pub qos: u8,
@@ -207,6 +207,7 @@ pub struct Model {
     pub sessions: BTreeMap<usize, Session>,
     pub retained: BTreeMap<&'static str, Message>,
     pub observers: BTreeMap<u64, Observer>,
+    published: u32,
     /// By the name of the group and the payload.
     shared: BTreeMap<(&'static str, Vec<u8>), Shared>,
 }
@@ -233,6 +234,8 @@ pub fn matches(filter: &str, topic: &str) -> bool {
 impl Model {
     /// Says a message; whether anybody is subscribed.
     pub fn publish(&mut self, from: Option<usize>, message: &Message) -> bool {
+        self.published += 1;
+        let message = &Message { number: self.published, ..message.clone() };
         if message.retain {
             self.retain(message);
         }
