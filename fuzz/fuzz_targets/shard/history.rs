@@ -451,7 +451,7 @@ impl History {
         self.model.observers.clear();
         for session in self.model.sessions.values_mut() {
             session.due0.clear();
-            session.walks.clear();
+            session.break_off(|_| true);
         }
         self.world.restart(shards);
         self.hostile = Hostile::default();

@@ -168,9 +168,10 @@ impl Session {
         Some(due.expires)
     }
 
-    /// A subscription ends, or another takes its place: of what was to come for it, some may be on its way.
-    fn break_off(&mut self, filter: &str) {
-        for walk in self.walks.iter_mut().filter(|walk| walk.filter == filter) {
+    /// A subscription ends, or another takes its place, or the process ends: of what was to come for it, some may be on
+    /// its way.
+    pub fn break_off(&mut self, is_meant: impl Fn(&str) -> bool) {
+        for walk in self.walks.iter_mut().filter(|walk| is_meant(walk.filter)) {
             walk.left.values_mut().for_each(|left| left.is_owed = false);
         }
     }
@@ -308,7 +309,7 @@ impl Model {
             .collect();
         let Some(session) = self.sessions.get_mut(&who) else { return };
         let is_new = session.subscriptions.insert(filter, wanted).is_none();
-        session.break_off(filter);
+        session.break_off(|other| other == filter);
         if inner(filter).is_none() && (handling == 0 || handling == 1 && is_new) {
             session.walks.push(Walk { filter, qos: wanted.qos, id: wanted.id, left });
         }
@@ -317,7 +318,7 @@ impl Model {
     /// Whether there was such a subscription.
     pub fn unsubscribe(&mut self, who: usize, filter: &'static str) -> bool {
         let Some(session) = self.sessions.get_mut(&who) else { return false };
-        session.break_off(filter);
+        session.break_off(|other| other == filter);
         let was_there = session.subscriptions.remove(filter).is_some();
         self.check_group(filter);
         was_there
