@@ -161,8 +161,10 @@ impl Sessions {
         } else {
             None
         };
-        // What is resumed may be a session that was made since, by a CONNECT of which no CONNACK came.
-        if !lasts && session.lost.is_some_and(|since| at + SLACK >= since + lifetime) {
+        // What is resumed may be a session that was made since, by a CONNECT of which no CONNACK came: then identifiers
+        // that the client remembers mean other messages there.
+        let is_doubtful = !lasts && session.lost.is_some_and(|since| at + SLACK >= since + lifetime);
+        if is_doubtful {
             session.end_certainty();
         }
         let is_resumed = session_present || session.version == Version::V3_1 && session.is_certain;
@@ -177,7 +179,7 @@ impl Sessions {
         for subscription in &mut session.subscriptions {
             subscription.asked = 0;
         }
-        session.is_certain = true;
+        session.is_certain = !(is_doubtful && session_present);
         session.is_answered = true;
         session.connected = Some(at);
         session.lost = session.lost_here;
