@@ -103,8 +103,10 @@ struct Copies {
     /// Of them, those at QoS 2, and those at QoS 1, which may be repeated.
     exact: u32,
     repeatable: u32,
-    /// In which session it came first.
-    came: Option<u32>,
+    /// Whether it came, accepted or not.
+    came: bool,
+    /// Whether it came in a session that the broker does not keep.
+    was_passing: bool,
     retained: u32,
 }
 
@@ -408,6 +410,7 @@ impl Oracle {
         let copies = &mut known.copies[client];
         copies.live += 1;
         copies.exact += u32::from(qos == QoS::ExactlyOnce);
+        copies.was_passing |= !self.sessions.is_kept(client);
         copies.repeatable += u32::from(qos == QoS::AtLeastOnce);
         if is_shared(message.topic) {
             self.check_shared(at, number, client);
@@ -421,7 +424,7 @@ impl Oracle {
     fn check_times(&mut self, at: u64, number: usize, client: usize, qos: QoS) {
         let known = &self.messages[number];
         let message = &known.message;
-        let Copies { live, exact, repeatable, .. } = known.copies[client];
+        let Copies { live, exact, repeatable, was_passing, .. } = known.copies[client];
         let arrivals = known.arrivals.len().max(1) as u32;
         let resumed = self.sessions.resumed(client);
         // What was not safe when the broker crashed, it forgot; its publisher repeats it.
@@ -431,7 +434,7 @@ impl Oracle {
             _ if self.is_undone || known.is_split => u32::MAX,
             (QoS::ExactlyOnce, QoS::AtLeastOnce) if !has_forgotten => 1 + resumed,
             (QoS::ExactlyOnce, _) if !has_forgotten => 1,
-            (QoS::ExactlyOnce, QoS::ExactlyOnce) if self.sessions.is_kept(client) => live - exact + 1,
+            (QoS::ExactlyOnce, QoS::ExactlyOnce) if !was_passing => live - exact + 1,
             _ if repeatable > 0 => arrivals * (1 + resumed),
             _ => arrivals,
         };
@@ -475,10 +478,11 @@ impl Oracle {
         let message = &known.message;
         // What a shared subscription gets goes from one member to another if it must.
         let is_free = is_shared(message.topic) || self.is_undone || known.is_split;
-        if retain || message.is_will || is_free || known.copies[client].came == Some(epoch) {
+        // What came once may be repeated behind what came later, if a crash or a cut was between them.
+        if retain || message.is_will || is_free || known.copies[client].came {
             return;
         }
-        known.copies[client].came = Some(epoch);
+        known.copies[client].came = true;
         let key = ((client, epoch), message.publisher, message.topic, message.qos, qos);
         let last = self.orders.get(&key).copied();
         // What a broker forgot in a crash comes a second time, unless it had to be safe before it went on.
