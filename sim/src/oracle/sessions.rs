@@ -163,7 +163,8 @@ impl Sessions {
         };
         // What is resumed may be a session that was made since, by a CONNECT of which no CONNACK came: then identifiers
         // that the client remembers mean other messages there.
-        let is_doubtful = !lasts && session.lost.is_some_and(|since| at + SLACK >= since + lifetime);
+        let may_be_over = !lasts && session.lost.is_some_and(|since| at + SLACK >= since + lifetime);
+        let is_doubtful = may_be_over || !session.is_certain;
         if is_doubtful {
             session.end_certainty();
         }
