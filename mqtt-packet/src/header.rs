@@ -31,7 +31,7 @@ pub enum PacketType {
 
 /// Who sent a packet: some rules bind only one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs)] // The names say it.
 pub enum Role {
     Client,
     Server,

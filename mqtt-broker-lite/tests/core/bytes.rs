@@ -4,8 +4,7 @@ use super::world::*;
 use mqtt_packet::Frame;
 use std::collections::BTreeMap;
 
-// What mosquitto says otherwise is of no interest here.
-#[allow(dead_code)]
+#[allow(dead_code)] // What mosquitto says otherwise is of no interest here.
 #[path = "../bytes/mod.rs"]
 mod sequences;
 

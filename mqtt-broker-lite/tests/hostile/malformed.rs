@@ -7,8 +7,7 @@ use super::packets::{Connect, Version, packet, publish, string, subscribe};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-// What mosquitto says otherwise is of no interest here.
-#[allow(dead_code)]
+#[allow(dead_code)] // What mosquitto says otherwise is of no interest here.
 #[path = "../bytes/mod.rs"]
 mod sequences;
 
