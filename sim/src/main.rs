@@ -107,10 +107,11 @@ fn search(name: &str, arguments: &Arguments) -> ExitCode {
     let begin = Instant::now();
     let tell = |found: &Found| eprintln!("{name}: {} states, {} steps", found.states, found.steps);
     let found = exhaust::explore(case, arguments.threads(), arguments.states, &tell);
-    let Found { states, steps, ends, longest, .. } = found;
+    let Found { states, steps, ends, part_states, part_steps, .. } = found;
     let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "{name}: {} cuts, {} crashes: {states} states, {steps} steps, {ends} ends, longest way {longest}, {seconds:.1} s, {}",
+        "{name}: {} cuts, {} crashes: {states} states, {steps} steps, {ends} ends, {seconds:.1} s; \
+         {part_steps} steps of parts between {part_states} states; {}",
         case.cuts,
         case.crashes,
         if found.is_whole { "that is all" } else { "not all" }

@@ -444,10 +444,13 @@ impl fmt::Debug for Shard {
                 Stage::Online(key) => (id, Some(key)),
             })
             .collect();
+        // A slab says how many it has, not what.
+        let sessions: BTreeMap<_, _> = self.sessions.iter().collect();
+        let groups: BTreeMap<_, _> = self.groups.iter().collect();
         f.debug_struct("Shard")
             .field("connections", &connections)
-            .field("sessions", &self.sessions)
-            .field("groups", &self.groups)
+            .field("sessions", &sessions)
+            .field("groups", &groups)
             .field("retained", &self.retained)
             .field("timers", &self.timers)
             .field("journal", &self.journal)

@@ -2,96 +2,202 @@
 //! no difference. Counts that only have to differ are replaced by their ranks, and what nobody looks at any more is left
 //! out.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
+/// Where the batch with a cause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Batch {
+    /// It is safe.
+    Safe = b'-',
+    /// It is being written.
+    Writing = b'W',
+    /// It waits.
+    Pending = b'P',
+}
+
+/// What is done with a part of the text.
+#[derive(Clone, Copy)]
+enum Treatment {
+    /// The number behind it is left out: a count that only goes on; or where in its stream a client is, which has sent
+    /// everything that it had to send; or where it looks first. No receipt of an earlier connection is ever given back,
+    /// so its number is no difference either.
+    Mask,
+    /// The number behind it is replaced by its rank among those of this kind.
+    Rank(usize),
+    /// The number behind it is that of a cause.
+    Cause,
+    /// Everything is left out up to this: the bytes of packets that were sent, deadlines of which none comes because no
+    /// time passes, and who waits for which cause, which is said by what is held.
+    Skip(&'static str),
+    /// Pages of counts: those that are 0 are left out.
+    Counts,
+    /// A list with so many entries in use.
+    Inbox,
+    /// A ring of requests.
+    Ring,
+}
+
+/// What stands in front of what is treated, by its first byte.
+const TREATED: [(&str, Treatment); 21] = [
+    ("last_cause: ", Treatment::Mask),
+    ("last_message: ", Treatment::Mask),
+    ("last_sequence: ", Treatment::Mask),
+    ("last_received: ", Treatment::Mask),
+    ("queued: ", Treatment::Mask),
+    ("written: ", Treatment::Mask),
+    (", at: ", Treatment::Mask),
+    ("hint: ", Treatment::Mask),
+    ("connection: ", Treatment::Mask),
+    ("ConnId(", Treatment::Rank(0)),
+    ("MessageNumber(", Treatment::Rank(1)),
+    ("sequence: ", Treatment::Rank(2)),
+    ("received: Some(", Treatment::Rank(3)),
+    ("received: ", Treatment::Rank(3)),
+    (CAUSE, Treatment::Cause),
+    ("buffer: [", Treatment::Skip("]")),
+    ("timers: Timers {", Treatment::Skip("journal: ")),
+    ("unsynced: {", Treatment::Skip("references: ")),
+    ("References({", Treatment::Counts),
+    ("Inbox { slots: [", Treatment::Inbox),
+    ("InFlight { slots: [", Treatment::Ring),
+];
 
 /// Where the number of a cause stands.
 const CAUSE: &str = "Cause { shard: ShardId(0), number: ";
 
-/// Counts that only go on; and where in its stream a client is, which has sent everything that it had to send; and where
-/// it looks first. No receipt of an earlier connection is ever given back, so its number is no difference either.
-const MASKED: [&str; 7] =
-    ["last_cause: ", "last_message: ", "queued: ", "written: ", ", at: ", "hint: ", "connection: "];
-
-/// Where the batch with a cause is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Batch {
-    /// It is safe.
-    Safe,
-    /// It is being written.
-    Writing,
-    /// It waits.
-    Pending,
-}
-
 /// The identity of what this text says; `batch` knows where a cause is.
 pub(super) fn identity(text: &str, batch: impl Fn(u64) -> Batch) -> u128 {
-    let mut text = without_remains(text);
-    for front in MASKED {
-        text = mask(&text, front);
-    }
-    for front in ["ConnId(", "MessageNumber("] {
-        text = rank(&text, front);
-    }
-    text = by_batch(&text, batch);
-    let half = |salt: u64| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        text.hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(1) << 64 | half(2)
+    let mut essence = Essence::new(text.len(), &batch);
+    essence.take(text);
+    essence.hash()
 }
 
-/// The text with the batch of each cause in its place; those that are safe are one, too.
-fn by_batch(text: &str, batch: impl Fn(u64) -> Batch) -> String {
-    let (first, numbered) = split(text, CAUSE);
-    let mut named = first.to_owned();
-    for (number, rest) in numbered {
-        named += match batch(number) {
-            Batch::Writing => "W",
-            Batch::Pending => "P",
-            Batch::Safe => "-",
-        };
-        named += rest;
+/// What is left of a text.
+struct Essence<'b> {
+    batch: &'b dyn Fn(u64) -> Batch,
+    kept: Vec<u8>,
+    /// Numbers that only have to differ, by kind, where they stand.
+    ranked: [Vec<u64>; 4],
+    /// Which entries of [`TREATED`] begin with a byte, bit by bit.
+    first: [u32; 128],
+}
+
+impl<'b> Essence<'b> {
+    fn new(room: usize, batch: &'b dyn Fn(u64) -> Batch) -> Self {
+        let mut first = [0; 128];
+        for (index, (front, _)) in TREATED.iter().enumerate() {
+            first[usize::from(front.as_bytes()[0])] |= 1 << index;
+        }
+        Self { batch, kept: Vec::with_capacity(room), ranked: Default::default(), first }
     }
-    // Sets of causes.
-    for twice in ["W }, W", "P }, P"] {
-        while named.contains(twice) {
-            named = named.replace(twice, &twice[..1]);
+
+    fn take(&mut self, mut text: &str) {
+        let mut at = 0;
+        let bytes = |text: &str, at: usize| text.as_bytes().get(at).copied();
+        while let Some(byte) = bytes(text, at) {
+            let treated = self.treated(byte, &text[at..]);
+            let Some((front, treatment)) = treated else {
+                at += 1;
+                continue;
+            };
+            self.kept.extend_from_slice(&text.as_bytes()[..at]);
+            text = self.treat(treatment, &text[at + front.len()..]);
+            at = 0;
+        }
+        self.kept.extend_from_slice(text.as_bytes());
+    }
+
+    fn treated(&self, byte: u8, text: &str) -> Option<(&'static str, Treatment)> {
+        let mut candidates = *self.first.get(usize::from(byte))?;
+        while candidates != 0 {
+            let candidate = TREATED[candidates.trailing_zeros() as usize];
+            if text.as_bytes().starts_with(candidate.0.as_bytes()) {
+                return Some(candidate);
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+
+    /// Takes what is treated; what is behind it.
+    fn treat<'t>(&mut self, treatment: Treatment, text: &'t str) -> &'t str {
+        match treatment {
+            Treatment::Mask => number(text).1,
+            Treatment::Rank(kind) => {
+                let (number, rest) = number(text);
+                self.ranked[kind].push(number);
+                self.kept.push(b'#');
+                rest
+            }
+            Treatment::Cause => self.causes(text),
+            Treatment::Skip(end) => text.split_once(end).map_or("", |(_, rest)| rest),
+            Treatment::Counts => {
+                let (counts, rest) = text.split_once("})").unwrap_or((text, ""));
+                self.kept.extend_from_slice(references(counts).as_bytes());
+                rest
+            }
+            Treatment::Inbox => {
+                let (slots, rest) = text.split_once("], len: ").unwrap_or((text, ""));
+                slots
+                    .split("ReceivedSlot")
+                    .skip(1)
+                    .take(number(rest).0 as usize)
+                    .for_each(|slot| self.take(slot));
+                rest
+            }
+            Treatment::Ring => {
+                let (ring, rest) = text.split_once("pending: ").unwrap_or((text, ""));
+                self.take(&requests(ring));
+                rest
+            }
         }
     }
-    named
-}
 
-/// The text without what there is still in memory and what nobody looks at any more: the bytes of packets that were
-/// sent, slots that are free, deadlines of which none comes because no time passes, and who waits for which cause, which
-/// is said by what is held.
-fn without_remains(text: &str) -> String {
-    let nothing = |_: &str, _: &str| String::new();
-    let mut text = replace(text, "buffer: [", "]", nothing);
-    text = replace(&text, "timers: Timers {", "journal: ", nothing);
-    text = replace(&text, "unsynced: {", "references: ", nothing);
-    text = replace(&text, "References({", "})", |counts, _| references(counts));
-    text = replace(&text, "Inbox { slots: [", "], len: ", |slots, behind| {
-        let used = slots.split("ReceivedSlot").skip(1).take(number(behind).0 as usize);
-        used.collect()
-    });
-    replace(&text, "InFlight { slots: [", "pending: ", |ring, _| requests(ring))
-}
-
-/// The text with something else in place of what stands between `front` and `end`; `by` sees that, and what is behind it.
-fn replace(text: &str, front: &str, end: &str, by: impl Fn(&str, &str) -> String) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, part)) = rest.split_once(front) {
-        let (between, behind) = part.split_once(end).unwrap_or((part, ""));
-        kept += before;
-        kept += &by(between, behind);
-        rest = behind;
+    /// The batch of each cause in its place; those that are safe are one, and so are those of a set that are together.
+    fn causes<'t>(&mut self, text: &'t str) -> &'t str {
+        let (mut cause, mut rest) = number(text);
+        let mut last = None;
+        loop {
+            let batch = (self.batch)(cause);
+            if batch == Batch::Safe || last != Some(batch) {
+                self.kept.push(batch as u8);
+            }
+            last = Some(batch);
+            let next = rest.strip_prefix(" }, ").and_then(|rest| rest.strip_prefix(CAUSE));
+            let Some(next) = next else {
+                return rest;
+            };
+            (cause, rest) = number(next);
+        }
     }
-    kept + rest
+
+    fn hash(mut self) -> u128 {
+        for numbers in &self.ranked {
+            // Nothing stays nothing.
+            let mut sorted = numbers.clone();
+            sorted.push(0);
+            sorted.sort_unstable();
+            sorted.dedup();
+            let rank = |number: &u64| sorted.binary_search(number).unwrap_or(0) as u8;
+            self.kept.extend(numbers.iter().map(rank));
+            self.kept.push(b'#');
+        }
+        hash(&self.kept)
+    }
+}
+
+/// 128 bits of some bytes, in two lanes.
+fn hash(bytes: &[u8]) -> u128 {
+    const FACTORS: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F];
+    let mut lanes = FACTORS;
+    for word in bytes.chunks(8) {
+        let mut whole = [0; 8];
+        whole[..word.len()].copy_from_slice(word);
+        for (lane, factor) in lanes.iter_mut().zip(FACTORS) {
+            let product = u128::from(*lane ^ u64::from_le_bytes(whole)) * u128::from(factor);
+            *lane = (product >> 64) as u64 ^ product as u64 ^ lane.rotate_left(29);
+        }
+    }
+    u128::from(lanes[0]) << 64 | u128::from(lanes[1] ^ bytes.len() as u64)
 }
 
 /// Of pages of counts, those that are not 0.
@@ -116,59 +222,55 @@ fn number(text: &str) -> (u64, &str) {
     (text[..digits].parse().unwrap_or(0), &text[digits..])
 }
 
-/// The text, and the numbers in it that stand behind `front`, each with what is behind it.
-fn split<'t>(text: &'t str, front: &str) -> (&'t str, Vec<(u64, &'t str)>) {
-    let mut parts = text.split(front);
-    let first = parts.next().unwrap_or_default();
-    (first, parts.map(number).collect())
-}
-
-/// Leaves out the numbers behind `front`: a count that goes on is no difference.
-fn mask(text: &str, front: &str) -> String {
-    let (first, numbered) = split(text, front);
-    numbered.into_iter().fold(first.to_owned(), |text, (_, rest)| text + rest)
-}
-
-/// Replaces the numbers behind `front` by their ranks.
-fn rank(text: &str, front: &str) -> String {
-    let (first, numbered) = split(text, front);
-    let numbers: BTreeSet<_> = numbered.iter().map(|(number, _)| *number).collect();
-    let ranks: Vec<_> = numbers.into_iter().collect();
-    let mut ranked = first.to_owned();
-    for (number, rest) in numbered {
-        let _ = write!(ranked, "{front}{}{rest}", ranks.binary_search(&number).unwrap_or(0));
-    }
-    ranked
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Whether two texts are one.
+    fn is_one(one: &str, other: &str) -> bool {
+        let batch = |number| if number == 4 { Batch::Writing } else { Batch::Safe };
+        identity(one, batch) == identity(other, batch)
+    }
+
     #[test]
     fn numbers_that_only_have_to_differ_are_ranks() {
-        assert_eq!(rank("a ConnId(7), ConnId(3); ConnId(7)", "ConnId("), "a ConnId(1), ConnId(0); ConnId(1)");
-        assert_eq!(mask("last_cause: 12, more", "last_cause: "), ", more");
+        assert!(is_one("a ConnId(7), ConnId(3); ConnId(7)", "a ConnId(2), ConnId(1); ConnId(2)"));
+        assert!(!is_one("a ConnId(7), ConnId(3); ConnId(7)", "a ConnId(7), ConnId(3); ConnId(3)"));
+        assert!(!is_one("ConnId(7), ConnId(3)", "ConnId(3), ConnId(7)"));
+        assert!(is_one("last_cause: 12, more", "last_cause: 1, more"));
+        assert!(!is_one("last: 12, more", "last: 1, more"));
     }
 
     #[test]
     fn what_nobody_looks_at_is_no_difference() {
-        let text = "Outbox { buffer: [1, 2], sent: 0 } Inbox { slots: [ReceivedSlot { id: 1 }, ReceivedSlot { id: 2 }], len: 1 }";
-        assert_eq!(without_remains(text), "Outbox { , sent: 0 }  { id: 1 }, 1 }");
-        let text = "InFlight { slots: [SendSlot { id: 1 }, SendSlot { id: 2 }], bytes: [1, 2], tail: 3, front: 1, count: 1, pending: 0 }";
-        assert_eq!(without_remains(text), " { id: 2 }0 }");
-        assert_eq!(
-            without_remains("references: References({0: [0, 2, 1], 3: [1, 0]}) }"),
-            "references: 2 1 1 }"
-        );
+        let text = |buffer: &str, second: u8, len: u8| {
+            format!(
+                "Outbox {{ buffer: [{buffer}], sent: 0 }} Inbox {{ slots: [ReceivedSlot {{ id: 1 }}, ReceivedSlot \
+                 {{ id: {second} }}], len: {len} }}"
+            )
+        };
+        assert!(is_one(&text("1, 2", 2, 1), &text("3", 3, 1)));
+        assert!(!is_one(&text("1, 2", 2, 2), &text("1, 2", 3, 2)));
+        let text = |first: u8, second: u8| {
+            format!(
+                "InFlight {{ slots: [SendSlot {{ id: {first} }}, SendSlot {{ id: {second} }}], bytes: [1, 2], \
+                 tail: 3, front: 1, count: 1, pending: 0 }}"
+            )
+        };
+        assert!(is_one(&text(1, 2), &text(3, 2)));
+        assert!(!is_one(&text(1, 2), &text(1, 3)));
+        assert!(is_one(
+            "references: References({0: [0, 2, 1], 3: [1, 0]}) }",
+            "references: References({5: [2, 1, 1]}) }"
+        ));
     }
 
     #[test]
     fn causes_are_where_their_batches_are() {
-        let batch = |number| if number == 4 { Batch::Writing } else { Batch::Safe };
         let cause = |number: u64| format!("{CAUSE}{number} }}");
-        let told = |one, other| identity(&format!("{} {}", cause(one), cause(other)), batch);
-        assert_eq!(told(1, 4), told(2, 4));
-        assert_ne!(told(1, 4), told(1, 2));
+        let both = |one, other| format!("{} {}", cause(one), cause(other));
+        assert!(is_one(&both(1, 4), &both(2, 4)));
+        assert!(!is_one(&both(1, 4), &both(1, 2)));
+        assert!(is_one(&format!("{}, {}", cause(4), cause(4)), &cause(4)));
     }
 }

@@ -67,7 +67,7 @@ impl<'m> Party<'m> {
         }
     }
 
-    fn fail(&mut self, what: impl std::fmt::Display) {
+    pub(super) fn fail(&mut self, what: impl std::fmt::Display) {
         self.broken.get_or_insert_with(|| format!("{}: {what}", self.name));
     }
 
