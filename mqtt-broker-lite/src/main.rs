@@ -162,6 +162,9 @@ fn run(options: Options) -> Result<(), String> {
     for url in broker.urls() {
         eprintln!("listening on {url}");
     }
+    if let Some(url) = broker.metrics_url() {
+        eprintln!("metrics at {url}");
+    }
     say_what_to_try(&broker);
     for signal in signals.forever() {
         if signal != SIGHUP {

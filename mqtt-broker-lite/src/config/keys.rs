@@ -19,7 +19,7 @@ const fn key<T>(name: &'static str, set: fn(&mut T, &Value) -> Result<(), String
 
 /// The tables with one place in the configuration, by name; those of the file itself have none.
 pub(super) const SECTIONS: &[(&str, &[Key<Config>])] =
-    &[("", TOP), ("access", ACCESS), ("jwt", JWT), ("limits", LIMITS)];
+    &[("", TOP), ("access", ACCESS), ("jwt", JWT), ("limits", LIMITS), ("metrics", METRICS)];
 
 const TOP: &[Key<Config>] = &[
     key("workers", |config, value| {
@@ -118,6 +118,12 @@ const LIMITS: &[Key<Config>] = &[
         value.number::<u64>(0, 86_400).map(|n| config.settings.sys_interval = n.saturating_mul(1000))
     }),
 ];
+
+const METRICS: &[Key<Config>] = &[key("listen", |config, value| {
+    let address = value.text()?.parse().map_err(|_| "an address like 127.0.0.1:9883 is expected")?;
+    config.metrics = Some(address);
+    Ok(())
+})];
 
 pub(super) const LISTENER: &[Key<ListenerConfig>] = &[
     key("url", |listener, value| value.text().map(|url| listener.url = url)),

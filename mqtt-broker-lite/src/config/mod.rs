@@ -11,6 +11,7 @@ use crate::core::Settings;
 use crate::shell::{Broker, Builder, Listen, ListenLimits, TlsFiles, is_local};
 use crate::store::{Limits, SyncMode};
 use keys::{Key, LISTENER, SECTIONS};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Config {
     pub memory_budget: usize,
     /// Whether clients without a user name are let in, where a listener does not say.
     pub allow_anonymous: Option<bool>,
+    /// Where metrics are for whoever asks by HTTP.
+    pub metrics: Option<SocketAddr>,
     access: AccessFiles,
     listeners: Vec<ListenerConfig>,
 }
@@ -175,6 +178,7 @@ impl Default for Config {
             max_connections: None,
             memory_budget: 1 << 30,
             allow_anonymous: None,
+            metrics: None,
             access: AccessFiles::default(),
             listeners: Vec::new(),
         }
@@ -271,6 +275,9 @@ impl Config {
         let mut builder = Broker::builder().settings(self.settings.clone()).data_limits(self.data_limits);
         if let Some(most) = self.max_connections {
             builder = builder.max_connections(most);
+        }
+        if let Some(address) = self.metrics {
+            builder = builder.metrics(address);
         }
         builder = builder.workers(self.workers.unwrap_or_else(cores));
         let mut faults = Vec::new();

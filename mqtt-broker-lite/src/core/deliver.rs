@@ -8,6 +8,7 @@ use super::journal::Journal;
 use super::message::{Message, View};
 use super::outbound::{InFlight, Queued, packet_id};
 use super::shard::Shard;
+use super::sys::Loss;
 use super::topic_tree::{Grant, Target};
 use super::wire::{LARGE, Wire};
 use super::{Access, Change, MessageNumber, SessionNumber};
@@ -181,6 +182,7 @@ impl Shard {
         let bytes = session.outbound.queue_bytes().saturating_add(item.message().size());
         let is_full = session.outbound.queue_len() >= self.settings.max_queue_messages || bytes > limit;
         if is_full {
+            self.counts.note_loss(Loss::QueueFull);
             // QoS 0 goes first; then the oldest stay and the newest is dropped.
             if terms.qos == QoS::AtMostOnce || session.outbound.pop_qos0().is_none() {
                 return;
@@ -217,6 +219,7 @@ impl Shard {
             subscription_ids: terms.subscription_ids,
         };
         if !fits(dispatch, connection.max_packet, &item.view, forms, self.now.wall) {
+            self.counts.note_loss(Loss::TooLarge);
             // As if it had been delivered [MQTT-3.1.2-25].
             self.settle(key, start, item.number);
             return;
@@ -229,7 +232,7 @@ impl Shard {
             (_, Some(stage)) => self.begin_exchange(key, start, stage, terms, item),
             (_, None) => None,
         };
-        self.counts.publishes_sent = self.counts.publishes_sent.saturating_add(1);
+        self.counts.note_sent(terms.qos);
         self.write(key, start, dispatch, id, item, forms);
     }
 
@@ -437,12 +440,18 @@ impl Shard {
             return false;
         };
         let start = Start::Waited(queued.sequence);
-        let is_wanted = !queued.message.is_expired(self.now.wall) // [MQTT-3.3.2-5]
-            && queued.message.view().is_some_and(|view| self.may_receive(key, &view));
-        if is_wanted {
-            self.send_queued(key, start, &queued, forms);
+        let loss = if queued.message.is_expired(self.now.wall) {
+            Some(Loss::Expired) // [MQTT-3.3.2-5]
         } else {
-            self.settle(key, start, queued.number);
+            let may = queued.message.view().is_some_and(|view| self.may_receive(key, &view));
+            (!may).then_some(Loss::Forbidden)
+        };
+        match loss {
+            None => self.send_queued(key, start, &queued, forms),
+            Some(loss) => {
+                self.counts.note_loss(loss);
+                self.settle(key, start, queued.number);
+            }
         }
         true
     }

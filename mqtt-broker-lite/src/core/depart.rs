@@ -66,6 +66,7 @@ impl Shard {
         else {
             return;
         };
+        self.counts.note_closed(reason);
         self.connections.remove(&connection.id);
         if reason != CloseReason::Lost {
             say_farewell(&mut connection, reason);
@@ -214,6 +215,7 @@ impl Shard {
         if let Some(Stage::Opened(opened)) = self.connections.remove(&id) {
             self.forget(*opened);
         }
+        self.counts.note_closed(reason);
         if let Some(wire) = connack.filter(|wire| !wire.is_empty()) {
             self.outputs.push_back(Output::Send(id, wire));
         }

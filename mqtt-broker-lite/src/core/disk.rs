@@ -4,6 +4,7 @@ use super::deliver::{Item, Terms, queued, record_queued};
 use super::outbound::Queued;
 use super::session::Session;
 use super::shard::Shard;
+use super::sys::Loss;
 use super::{Change, Message, MessageNumber, Output, SessionNumber};
 use mqtt_packet::{QoS, ReasonCode, Version};
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ impl Shard {
             return;
         };
         if session.outbound.stored.count >= self.settings.max_stored_messages {
+            self.counts.note_loss(Loss::QueueFull);
             return;
         }
         let mut queued = queued(terms, item.message());
@@ -141,6 +143,7 @@ impl Shard {
         let room = self.full?;
         let connection = self.connection(key)?;
         if connection.version == Version::V5 {
+            self.counts.note_loss(Loss::NoRoom);
             return Some(ReasonCode::QUOTA_EXCEEDED);
         }
         self.pause(key, Some(room));

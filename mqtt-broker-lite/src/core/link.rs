@@ -38,7 +38,7 @@ pub(super) enum Letter {
     /// So many bytes of your messages were taken.
     Taken(usize),
     /// What this shard counted, for the one that speaks for all.
-    Counts(Counts),
+    Counts(Box<Counts>),
     /// The next of your retained messages, please.
     Recall { walk: Walk, filter: Box<str>, cursor: Cursor },
     /// Here they are.
@@ -250,7 +250,7 @@ impl Shard {
             Letter::Messages { cause, messages } => self.on_messages(from, cause, messages),
             Letter::Busy { topic, room } => self.on_busy(topic, room),
             Letter::Taken(bytes) => self.on_taken(from, bytes),
-            Letter::Counts(counts) => drop(self.counts_elsewhere.insert(from, counts)),
+            Letter::Counts(counts) => drop(self.counts_elsewhere.insert(from, *counts)),
             Letter::Free(room) => self.on_free(room),
             Letter::Recall { walk, filter, cursor } => self.on_recall(from, walk, &filter, cursor),
             Letter::Recalled { walk, messages, cursor } => self.on_recalled(walk, messages, cursor),

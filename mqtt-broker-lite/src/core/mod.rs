@@ -50,6 +50,7 @@ pub use reason::CloseReason;
 pub use session::SubscriptionRecord;
 pub use settings::Settings;
 pub use shard::Shard;
+pub use sys::{Counts, Loss};
 pub use wire::Wire;
 
 use mqtt_packet::{DecodeError, Frame, ReasonCode};

@@ -6,9 +6,11 @@
 //! | [`Scarce`](Pressure::Scarce) | QoS 0 waits for nobody, and what waits goes; QoS 1 and 2 wait that much |
 //! | [`Exhausted`](Pressure::Exhausted) | no new sessions, subscriptions and retained messages either |
 //!
-//! What was acknowledged and stored stays in any case.
+//! Whoever tells how short memory is waits a little before it says that it is less short: what is given up would come and
+//! go otherwise. What was acknowledged and stored stays in any case.
 
 use super::shard::Shard;
+use super::sys::Loss;
 use mqtt_packet::QoS;
 
 /// How short memory is.
@@ -34,7 +36,9 @@ impl Shard {
         let keys: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(session) = self.sessions.get_mut(key) {
-                while session.outbound.pop_qos0().is_some() {}
+                while session.outbound.pop_qos0().is_some() {
+                    self.counts.note_loss(Loss::Memory);
+                }
             }
             self.relieve(key);
         }

@@ -6,6 +6,7 @@ use super::deliver::Item;
 use super::held::Then;
 use super::message::View;
 use super::shard::Shard;
+use super::sys::Loss;
 use super::topic_tree::levels;
 use super::{Access, Cause, Change, Client, CloseReason};
 use bytes::Bytes;
@@ -177,9 +178,10 @@ impl Shard {
             return self.decline(key, ReasonCode::TOPIC_NAME_INVALID, "more topic levels than allowed");
         }
         // The broker's own topics are not for clients.
-        self.counts.publishes_received = self.counts.publishes_received.saturating_add(1);
+        self.counts.note_received(publish.delivery.qos());
         let reserved = topic.as_bytes().starts_with(b"$SYS/") || topic.as_bytes() == b"$SYS";
         if reserved || !self.may(client, Access::Publish, topic.as_utf8()) {
+            self.counts.note_loss(Loss::Forbidden);
             return Ok(ReasonCode::NOT_AUTHORIZED);
         }
         // Before 5.0, and at QoS 0, nobody can be told: such a message goes to those who are there, and is not kept.
@@ -188,6 +190,7 @@ impl Shard {
             && self.can_refuse(key, publish)
             && self.has_no_place(topic)
         {
+            self.counts.note_loss(Loss::NoRoom);
             return Ok(ReasonCode::QUOTA_EXCEEDED);
         }
         let own = publish.properties;

@@ -49,6 +49,34 @@ impl CloseReason {
         Self::Rule { what, rule, code }
     }
 
+    /// The kinds of reasons, to count by.
+    pub const KINDS: [&'static str; 9] = [
+        "disconnected",
+        "lost",
+        "malformed",
+        "rule",
+        "refused",
+        "taken_over",
+        "keep_alive",
+        "connect_timeout",
+        "shutting_down",
+    ];
+
+    /// Which of the kinds it is.
+    pub(super) const fn kind(self) -> usize {
+        match self {
+            Self::Disconnected => 0,
+            Self::Lost => 1,
+            Self::Packet(..) => 2,
+            Self::Rule { .. } => 3,
+            Self::Refused(_) => 4,
+            Self::TakenOver => 5,
+            Self::KeepAlive => 6,
+            Self::ConnectTimeout => 7,
+            Self::ShuttingDown => 8,
+        }
+    }
+
     /// The statement of the standard that was violated, if one was.
     #[must_use]
     pub const fn statement(self) -> Option<&'static str> {

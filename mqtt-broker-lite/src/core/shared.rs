@@ -10,6 +10,7 @@ use super::link::{Routed, home};
 use super::outbound::Queued;
 use super::session::Session;
 use super::shard::Shard;
+use super::sys::Loss;
 use super::topic_tree::{Grant, Target};
 use super::{Change, Message, MessageNumber, SessionNumber, ShardId};
 use mqtt_client::delivery::Sending;
@@ -75,6 +76,10 @@ impl Group {
             last_sequence: 0,
             number: None,
         }
+    }
+
+    pub(super) fn queue_bytes(&self) -> usize {
+        self.queue_bytes
     }
 }
 
@@ -204,6 +209,7 @@ impl Shard {
         let message = Arc::clone(item.message());
         let bytes = group.queue_bytes.saturating_add(message.size());
         if group.queue.len() >= self.settings.max_queue_messages || bytes > self.settings.max_queue_bytes {
+            self.counts.note_loss(Loss::QueueFull);
             return;
         }
         group.queue_bytes = bytes;
@@ -267,9 +273,9 @@ impl Shard {
         if let Some((number, sequence)) = parked {
             self.journal.record(Change::QueuedGone(number, sequence));
         }
-        if !queued.message.is_expired(self.now.wall)
-            && let Some(view) = queued.message.view()
-        {
+        if queued.message.is_expired(self.now.wall) {
+            self.counts.note_loss(Loss::Expired);
+        } else if let Some(view) = queued.message.view() {
             let mut item = Item::of(view, Arc::clone(&queued.message));
             *item.number() = queued.number;
             forms.clear();

@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What to do when the store fails: nothing is acknowledged any more.
 pub(super) type OnFault = Box<dyn FnOnce(&StoreError) + Send>;
 
+/// Is told how long each commit took.
+pub(super) type OnCommit = Box<dyn Fn(Duration) + Send>;
+
 /// What a shard wants of the committer.
 enum Order {
     Write(ShardId, Cause, Part, Vec<Change>),
@@ -76,6 +79,7 @@ impl Committer {
         store: Box<dyn Store>,
         sync: SyncMode,
         shards: Vec<Mailbox>,
+        on_commit: OnCommit,
         on_fault: OnFault,
     ) -> std::io::Result<Self> {
         let (sender, orders) = channel();
@@ -87,6 +91,7 @@ impl Committer {
             store,
             orders,
             shards,
+            on_commit,
             every,
             unsynced: None,
             pending: Pending::default(),
@@ -121,6 +126,7 @@ struct Writer {
     store: Box<dyn Store>,
     orders: Receiver<Order>,
     shards: Vec<Mailbox>,
+    on_commit: OnCommit,
     /// How often the disk is synced, if not with each batch.
     every: Option<Duration>,
     /// When the first thing was committed that is not synced.
@@ -158,7 +164,9 @@ impl Writer {
         self.is_awaited &= !self.pending.is_empty();
         self.riding = (!self.pending.is_empty()).then(Instant::now);
         if !batch.is_empty() {
+            let begin = Instant::now();
             self.store.commit(&batch)?;
+            (self.on_commit)(begin.elapsed());
             if self.every.is_some() {
                 self.unsynced.get_or_insert_with(Instant::now);
             }

@@ -2,6 +2,8 @@
 
 use super::carrier::Carrier;
 use super::socket::Origin;
+#[cfg(feature = "metrics")]
+use super::worker::Figures;
 use crate::core::{
     Cause, Change, Decision, Envelope, Message, ObserverId, SessionNumber, ShardId, Token as QuestionToken,
 };
@@ -29,6 +31,9 @@ pub(super) enum Letter {
     Adopt(Carrier, Origin, Vec<u8>),
     /// A question was answered.
     Answer(QuestionToken, Decision),
+    /// Somebody wants to know how things are.
+    #[cfg(feature = "metrics")]
+    Count(SyncSender<Figures>),
 }
 
 /// The way to a worker from other threads.

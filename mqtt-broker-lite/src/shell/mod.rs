@@ -12,6 +12,8 @@ mod guard;
 mod inside;
 mod listener;
 mod mailbox;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod socket;
 mod stream;
 mod worker;
@@ -32,7 +34,7 @@ use budget::Budget;
 pub use carrier::tls::{ClientCertificates, TlsFiles};
 #[cfg(all(unix, feature = "persistence"))]
 use control::Control;
-use disk::{Committer, OnFault};
+use disk::{Committer, OnCommit, OnFault};
 use guard::Guard;
 pub use inside::Subscription;
 #[cfg(feature = "cli")]
@@ -122,6 +124,10 @@ pub struct Builder {
     budget: Option<Budget>,
     #[cfg(feature = "access")]
     access: Option<Arc<FileAccess>>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<SocketAddr>,
+    #[cfg(feature = "metrics")]
+    commits: prometheus_client::metrics::histogram::Histogram,
 }
 
 impl Builder {
@@ -166,6 +172,15 @@ impl Builder {
     #[must_use]
     pub fn memory_budget(mut self, limit: usize, used: impl Fn() -> usize + Send + Sync + 'static) -> Self {
         self.budget = Some(Budget { limit, used: Arc::new(used) });
+        self
+    }
+
+    /// Tells at this address by HTTP, under `/metrics`, what the broker is like, in the text format of Prometheus. Whoever
+    /// reaches the address may read it: so better one of this machine, or of a network for that.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(mut self, address: SocketAddr) -> Self {
+        self.metrics = Some(address);
         self
     }
 
@@ -244,19 +259,9 @@ impl Builder {
         if let Some(access) = &self.access {
             access.start()?;
         }
-        let guard = Guard::new(self.max_connections, self.listens.iter().map(|listen| listen.limits));
-        let mut workers = Vec::new();
-        let mut mailboxes = Vec::new();
-        for (number, (shard, wake_at)) in (0..).zip(shards) {
-            // The first accepts for all; a connection moves on when its CONNECT says whose it is.
-            let listeners = std::mem::take(&mut listeners);
-            let settings = Settings { shard: ShardId(number), ..self.settings.clone() };
-            let (mut worker, mailbox) =
-                Worker::new(shard, settings, listeners, Arc::clone(&gate), Arc::clone(&guard))?;
-            worker.begin(clock, wake_at, self.budget.clone());
-            workers.push(worker);
-            mailboxes.push(mailbox);
-        }
+        #[cfg(feature = "metrics")]
+        let metrics = self.metrics.map(metrics::open).transpose()?;
+        let (workers, mailboxes) = self.workers_for(shards, listeners, &gate, clock)?;
         let mut broker = Broker {
             addresses,
             urls,
@@ -267,10 +272,13 @@ impl Builder {
             committer: None,
             #[cfg(all(unix, feature = "persistence"))]
             control: None,
+            #[cfg(feature = "metrics")]
+            exporter: None,
             observers: AtomicU64::new(0),
         };
         if let Some(store) = store {
-            self.start_committer(&mut broker, store)?;
+            let on_commit = self.on_commit();
+            self.start_committer(&mut broker, store, on_commit)?;
         }
         let disk = broker.committer.as_ref().map(|committer| committer.disk.clone());
         for (shard, mut worker) in workers.into_iter().enumerate() {
@@ -280,13 +288,60 @@ impl Builder {
             // If this fails, dropping the broker stops those that run.
             broker.threads.push(thread.spawn(move || worker.run())?);
         }
+        #[cfg(feature = "metrics")]
+        if let Some(listener) = metrics {
+            let sources = metrics::Sources { workers: mailboxes, budget: self.budget, commits: self.commits };
+            broker.exporter = Some(metrics::Exporter::start(listener, sources)?);
+        }
         Ok(broker)
     }
 
+    /// The workers, not yet running, and the ways to them.
+    fn workers_for(
+        &self,
+        shards: Vec<(Shard, Option<u64>)>,
+        mut listeners: Vec<Listener>,
+        gate: &Arc<dyn Gate>,
+        clock: Instant,
+    ) -> io::Result<(Vec<Worker>, Vec<Mailbox>)> {
+        let guard = Guard::new(self.max_connections, self.listens.iter().map(|listen| listen.limits));
+        let mut workers = Vec::new();
+        let mut mailboxes = Vec::new();
+        for (number, (shard, wake_at)) in (0..).zip(shards) {
+            // The first accepts for all; a connection moves on when its CONNECT says whose it is.
+            let listeners = std::mem::take(&mut listeners);
+            let settings = Settings { shard: ShardId(number), ..self.settings.clone() };
+            let (mut worker, mailbox) =
+                Worker::new(shard, settings, listeners, Arc::clone(gate), Arc::clone(&guard))?;
+            worker.begin(clock, wake_at, self.budget.clone());
+            workers.push(worker);
+            mailboxes.push(mailbox);
+        }
+        Ok((workers, mailboxes))
+    }
+
+    /// Who is told how long commits take.
+    #[cfg(feature = "metrics")]
+    fn on_commit(&self) -> OnCommit {
+        let commits = self.commits.clone();
+        Box::new(move |time| commits.observe(time.as_secs_f64()))
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[allow(clippy::unused_self)] // As where somebody wants to know.
+    fn on_commit(&self) -> OnCommit {
+        Box::new(|_| {})
+    }
+
     /// Starts the thread that makes safe what the shards write, and the one that is asked for copies.
-    fn start_committer(self, broker: &mut Broker, store: Box<dyn Store>) -> io::Result<()> {
-        let on_fault = self.on_fault.unwrap_or_else(|| Box::new(|fault| tracing::error!("{fault}")));
-        let committer = Committer::start(store, self.sync, broker.mailboxes.clone(), on_fault)?;
+    fn start_committer(
+        &mut self,
+        broker: &mut Broker,
+        store: Box<dyn Store>,
+        on_commit: OnCommit,
+    ) -> io::Result<()> {
+        let on_fault = self.on_fault.take().unwrap_or_else(|| Box::new(|fault| tracing::error!("{fault}")));
+        let committer = Committer::start(store, self.sync, broker.mailboxes.clone(), on_commit, on_fault)?;
         #[cfg(all(unix, feature = "persistence"))]
         if let Some(directory) = &self.data {
             broker.control = Control::start(directory, committer.disk.clone());
@@ -373,6 +428,9 @@ pub struct Broker {
     /// Where copies of the store are asked for.
     #[cfg(all(unix, feature = "persistence"))]
     control: Option<Control>,
+    /// Where metrics are.
+    #[cfg(feature = "metrics")]
+    exporter: Option<metrics::Exporter>,
     /// How many subscriptions inside the process there were.
     observers: AtomicU64,
 }
@@ -394,6 +452,10 @@ impl Broker {
             budget: None,
             #[cfg(feature = "access")]
             access: None,
+            #[cfg(feature = "metrics")]
+            metrics: None,
+            #[cfg(feature = "metrics")]
+            commits: metrics::histogram(),
         }
     }
 
@@ -412,6 +474,13 @@ impl Broker {
     /// All of them.
     pub fn urls(&self) -> impl Iterator<Item = String> {
         self.urls.iter().cloned()
+    }
+
+    /// Where the metrics are, with the real port: `http://127.0.0.1:9883/metrics`.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        self.exporter.as_ref().map(|exporter| metrics::url(exporter.address))
     }
 
     /// Reads the certificates again. Connections that are open keep what they have.
@@ -470,6 +539,8 @@ impl Broker {
         }
         #[cfg(all(unix, feature = "persistence"))]
         drop(self.control.take());
+        #[cfg(feature = "metrics")]
+        drop(self.exporter.take());
         if let Some(committer) = self.committer.take() {
             committer.close();
         }

@@ -8,10 +8,7 @@ use super::guard::{Bucket, Guard};
 use super::listener::Listener;
 pub(super) use super::mailbox::{Letter, Mailbox};
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
-use crate::core::{
-    CloseReason, ConnId, Input, Message, Now, ObserverId, Output, Pressure, Question, Settings, Shard,
-    ShardId,
-};
+use crate::core::{ConnId, Input, Message, Now, ObserverId, Pressure, Settings, Shard, ShardId};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
@@ -38,6 +35,13 @@ const SMALL_READ_SIZE: usize = 8 << 10;
 const LINGER: u64 = 2000;
 
 mod accept;
+mod obey;
+#[cfg_attr(not(feature = "metrics"), allow(dead_code))] // Nobody asks then.
+mod tally;
+
+#[cfg(feature = "metrics")]
+pub(super) use tally::Figures;
+use tally::Tally;
 
 pub(super) struct Worker {
     shard: Shard,
@@ -72,6 +76,7 @@ pub(super) struct Worker {
     /// How much memory there may be, if there is a bound; and how short it was.
     budget: Option<Budget>,
     pressure: Pressure,
+    tally: Tally,
     is_stopping: bool,
 }
 
@@ -121,6 +126,7 @@ impl Worker {
             buffer: vec![0; READ_SIZE],
             budget: None,
             pressure: Pressure::None,
+            tally: Tally::default(),
             is_stopping: false,
         };
         let mailbox = Mailbox { letters: sender, waker, is_called };
@@ -147,10 +153,12 @@ impl Worker {
                     return;
                 }
             }
+            let begin = Instant::now();
             for event in &events {
                 self.on_event(event);
             }
             self.turn();
+            self.tally.busy = self.tally.busy.saturating_add(begin.elapsed());
         }
     }
 
@@ -255,7 +263,7 @@ impl Worker {
     }
 
     fn feel_pressure(&mut self, now: Now) {
-        let pressure = self.budget.as_ref().map_or(Pressure::None, Budget::pressure);
+        let pressure = self.budget.as_ref().map_or(Pressure::None, |budget| budget.pressure(self.pressure));
         if std::mem::replace(&mut self.pressure, pressure) != pressure {
             tracing::debug!(?pressure, "memory");
             self.shard.handle(now, Input::Pressure(pressure));
@@ -287,6 +295,9 @@ impl Worker {
             }
             Letter::Adopt(carrier, origin, sent) => self.adopt(carrier, origin, &sent, now),
             Letter::Answer(token, decision) => self.shard.handle(now, Input::Answer(token, decision)),
+            // Whoever asked may be gone.
+            #[cfg(feature = "metrics")]
+            Letter::Count(asker) => drop(asker.try_send(self.figures())),
         }
     }
 
@@ -375,6 +386,7 @@ impl Worker {
                 break;
             }
         }
+        self.tally.note_bytes(total, 0);
         socket.is_listed = matches!(progress, Progress::More);
         if let Some(home) = socket.home {
             self.hand_over(index, home, now);
@@ -412,99 +424,6 @@ impl Worker {
         total
     }
 
-    /// Does what the core says until it says nothing more.
-    fn work(&mut self, now: Now) {
-        loop {
-            while let Some(output) = self.shard.poll() {
-                self.obey(output, now);
-            }
-            if self.to_write.is_empty() {
-                return;
-            }
-            for index in std::mem::take(&mut self.to_write) {
-                self.write(index, now);
-            }
-        }
-    }
-
-    fn obey(&mut self, output: Output, now: Now) {
-        match output {
-            Output::Send(id, wire) => {
-                let index = index(id);
-                if let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) {
-                    socket.push(wire);
-                    self.list_for_writing(index);
-                }
-            }
-            Output::Close(id, reason) => self.close(id, reason, now),
-            Output::Pause(id) => self.pause(id, true),
-            Output::Resume(id) => self.pause(id, false),
-            Output::Observed(id, message) => {
-                let observer = self.observers.get(&id);
-                if observer.is_some_and(|observer| observer.try_send(message).is_err()) {
-                    tracing::warn!("a subscription inside the process is too slow");
-                    self.shard.handle(now, Input::Took(id, 1));
-                }
-            }
-            Output::Link(to, envelope) => {
-                if let Some(shard) = self.shards.get(usize::from(to.0)) {
-                    shard.send(Letter::Link(self.own, envelope));
-                }
-            }
-            Output::WakeAt(at) => self.wake_at = Some(at),
-            Output::Fetch(session, after, limit) => {
-                if let Some(disk) = &self.disk {
-                    disk.fetch(self.own, session, after, limit);
-                }
-            }
-            Output::Write(cause, part, changes) => match &self.disk {
-                Some(disk) => disk.write(self.own, cause, part, changes),
-                // Nothing is kept, so everything is as safe as it will ever be.
-                None => self.shard.handle(now, Input::Synced(cause)),
-            },
-            Output::Ask(token, Question::Authenticate(credentials)) => {
-                let socket = self.sockets.get(index(credentials.connection));
-                let applicant = Applicant {
-                    listener: socket.map_or(0, |socket| socket.origin.listener),
-                    address: socket.and_then(Socket::address),
-                    common_name: socket.and_then(|socket| socket.carrier.common_name()),
-                    credentials,
-                };
-                if let Some(mailbox) = self.shards.get(usize::from(self.own.0)) {
-                    self.gate.ask(applicant, Answer::new(token, mailbox.clone()));
-                }
-            }
-        }
-    }
-
-    /// Stops or goes on reading from a connection.
-    fn pause(&mut self, id: ConnId, is_paused: bool) {
-        let index = index(id);
-        let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) else {
-            return;
-        };
-        socket.is_paused = is_paused;
-        if !is_paused && !std::mem::replace(&mut socket.is_listed, true) {
-            self.to_read.push_back(index);
-        }
-    }
-
-    fn close(&mut self, id: ConnId, reason: CloseReason, now: Now) {
-        let index = index(id);
-        let Some(socket) = self.sockets.get_mut(index).filter(|socket| socket.id == id) else {
-            return;
-        };
-        let peer = socket.address();
-        match reason.statement() {
-            Some(statement) => tracing::warn!(?peer, statement, %reason, "closed"),
-            None => tracing::debug!(?peer, %reason, "closed"),
-        }
-        socket.phase = Phase::Flushing;
-        socket.is_paused = false;
-        self.closing.push_back((now.mono.saturating_add(LINGER), index, id));
-        self.list_for_writing(index);
-    }
-
     /// The carrier is broken: what it has to say about that is said, then it is closed.
     fn give_up(&mut self, index: usize, now: Now) {
         let Some(socket) = self.sockets.get_mut(index) else {
@@ -530,6 +449,7 @@ impl Worker {
         for wire in used {
             self.shard.reuse(wire);
         }
+        self.tally.note_bytes(0, *result.as_ref().unwrap_or(&0));
         if socket.has_recovered() && !std::mem::replace(&mut socket.is_listed, true) {
             self.to_read.push_back(index);
         }

@@ -30,8 +30,14 @@ impl Worker {
                     let listener = u16::try_from(index).unwrap_or(u16::MAX);
                     let address = carrier.stream().peer();
                     match self.guard.admit(listener, address.map(|address| address.ip())) {
-                        Ok(ticket) => drop(self.open(carrier, Origin { listener, ticket }, now)),
-                        Err(limit) => tracing::warn!(?address, limit, "no room for a connection"),
+                        Ok(ticket) => {
+                            self.tally.accepted = self.tally.accepted.saturating_add(1);
+                            self.open(carrier, Origin { listener, ticket }, now);
+                        }
+                        Err(limit) => {
+                            self.tally.turned_away = self.tally.turned_away.saturating_add(1);
+                            tracing::warn!(?address, limit, "no room for a connection");
+                        }
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
