@@ -79,8 +79,9 @@ pub struct Subscription {
 #[derive(Debug)]
 pub struct Walk {
     pub filter: &'static str,
-    qos: u8,
-    id: u32,
+    /// QoS and Subscription Identifier of the subscription it is for, and of those that took its place meanwhile: by which
+    /// of them a message comes depends on how far the broker was.
+    terms: Vec<(u8, u32)>,
     left: BTreeMap<&'static str, Left>,
 }
 
@@ -98,19 +99,30 @@ impl Walk {
             .any(|left| left.is_owed && left.values.iter().all(|value| !is_over(value.expires, now)))
     }
 
+    /// A newer value came: no older one comes behind it, but that QoS 0 overtakes what waits for the disk.
+    fn outdate(&mut self, seen: &Copy, number: u32) {
+        let terms = &self.terms;
+        let may_wait =
+            |value: &Message| seen.qos == 0 && terms.iter().any(|&(qos, _)| value.qos.min(qos) > 0);
+        if let Some(left) = self.left.get_mut(&seen.topic[..]) {
+            left.values.retain(|value| value.number >= number || may_wait(value));
+        }
+    }
+
     /// Takes what came, if it can be a part of this walk.
     fn take(&mut self, seen: &Copy, is_v5: bool, only_owed: bool) -> Option<Option<u64>> {
         let left = self.left.get(&seen.topic[..])?;
-        let ids = if self.id > 0 { vec![self.id] } else { Vec::new() };
         let found = left.values.iter().find(|value| {
-            let copy = Copy {
-                topic: value.topic.into(),
-                payload: value.payload.clone(),
-                qos: value.qos.min(self.qos),
-                retain: true,
-                ids: ids.clone(),
-            };
-            copy.is(seen, is_v5)
+            self.terms.iter().any(|&(qos, id)| {
+                let copy = Copy {
+                    topic: value.topic.into(),
+                    payload: value.payload.clone(),
+                    qos: value.qos.min(qos),
+                    retain: true,
+                    ids: if id > 0 { vec![id] } else { Vec::new() },
+                };
+                copy.is(seen, is_v5)
+            })
         });
         let expires = found.filter(|_| left.is_owed || !only_owed)?.expires;
         self.left.remove(&seen.topic[..]);
@@ -160,9 +172,7 @@ impl Session {
         queue.drain(..=at);
         if due.was_retained {
             for walk in &mut self.walks {
-                if let Some(left) = walk.left.get_mut(&seen.topic[..]) {
-                    left.values.retain(|value| value.number >= due.number);
-                }
+                walk.outdate(seen, due.number);
             }
         }
         Some(due.expires)
@@ -309,9 +319,13 @@ impl Model {
             .collect();
         let Some(session) = self.sessions.get_mut(&who) else { return };
         let is_new = session.subscriptions.insert(filter, wanted).is_none();
-        session.break_off(|other| other == filter);
+        let terms = (wanted.qos, wanted.id);
         if inner(filter).is_none() && (handling == 0 || handling == 1 && is_new) {
-            session.walks.push(Walk { filter, qos: wanted.qos, id: wanted.id, left });
+            session.break_off(|other| other == filter);
+            session.walks.push(Walk { filter, terms: vec![terms], left });
+        } else {
+            let same = session.walks.iter_mut().filter(|walk| walk.filter == filter);
+            same.for_each(|walk| walk.terms.push(terms));
         }
     }
 
@@ -388,14 +402,20 @@ impl Model {
     }
 
     fn take_shared(&mut self, who: usize, seen: &Copy) {
-        let mut all = self.shared.iter_mut().filter(|((name, payload), shared)| {
+        let own = self.sessions.get(&who).map(|session| &session.subscriptions);
+        let all = self.shared.iter_mut().filter(|((name, payload), shared)| {
             *payload == seen.payload
                 && inner(name).is_some_and(|filter| matches(filter, &seen.topic))
                 && shared.qos >= seen.qos
                 && (shared.retain || !seen.retain)
                 && shared.given.iter().all(|&(_, qos, is_there)| qos == 1 && !is_there)
         });
-        let Some((_, shared)) = all.next() else { panic!("nobody owed {who} {seen:?}") };
+        // Several groups may have the same message: it came by one of the client's own, if it has any.
+        let first = all.min_by_key(|((name, _), shared)| {
+            let is_member = own.is_some_and(|own| own.contains_key(name));
+            (!is_member, !shared.is_owed, shared.given.len())
+        });
+        let Some((_, shared)) = first else { panic!("nobody owed {who} {seen:?}") };
         shared.given.push((who, seen.qos, true));
     }
 
