@@ -24,16 +24,18 @@ pub(super) struct Item<'a> {
     number: Option<MessageNumber>,
     /// Only one queue of this shard can refer to it.
     is_alone: bool,
+    /// Its publisher was not refused, so it is kept as retained whatever the limit.
+    pub(super) is_promised: bool,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
-        Self { view, message: None, number: None, is_alone: false }
+        Self { view, message: None, number: None, is_alone: false, is_promised: false }
     }
 
     /// A message that exists already.
     pub(super) fn of(view: View<'a>, message: Arc<Message>) -> Self {
-        Self { view, message: Some(message), number: None, is_alone: false }
+        Self { view, message: Some(message), number: None, is_alone: false, is_promised: false }
     }
 
     /// Stores it for a queue, unless it is stored already.

@@ -41,6 +41,7 @@ impl Shard {
     }
 
     pub(super) fn on_closed(&mut self, id: ConnId) {
+        self.settle_places(id);
         match self.connections.remove(&id) {
             Some(Stage::Online(key)) => self.close(key, CloseReason::Lost),
             Some(Stage::Opened(opened)) => self.forget(*opened),
@@ -76,6 +77,7 @@ impl Shard {
         }
         let id = connection.id;
         drop(connection);
+        self.forget_places(id);
         self.depart(key);
         if reason == CloseReason::Lost {
             return;

@@ -345,6 +345,9 @@ impl Shard {
     /// with it a session that does not outlive it.
     fn session_for(&mut self, connect: &Connect<'_>, client: &Client) -> (usize, bool) {
         if let Some(&key) = self.by_client.get(&client.client_id) {
+            if let Some(old) = self.connection(key).map(|connection| connection.id) {
+                self.settle_places(old);
+            }
             self.close(key, CloseReason::TakenOver);
         }
         if let Some(&key) = self.by_client.get(&client.client_id) {
@@ -464,7 +467,7 @@ const ABILITIES: usize = 512;
 const SMALLEST_CLIENT: usize = 128;
 
 /// The bytes of a packet again, to keep it.
-fn raw(frame: Frame<'_>) -> Vec<u8> {
+pub(super) fn raw(frame: Frame<'_>) -> Vec<u8> {
     let FixedHeader { packet_type, flags, remaining_length, .. } = frame.header();
     let mut bytes = vec![(packet_type as u8) << 4 | flags];
     let mut rest = remaining_length;

@@ -12,7 +12,7 @@ use super::shard::Shard;
 use super::shared::Assignment;
 use super::sys::Counts;
 use super::topic_tree::{Grant, Target};
-use super::{Cause, Message, ObserverId, Output, Part, SessionNumber, ShardId};
+use super::{Cause, ConnId, Message, ObserverId, Output, Part, SessionNumber, ShardId};
 use bytes::Bytes;
 use mqtt_packet::{QoS, TopicFilter};
 use std::collections::BTreeMap;
@@ -43,6 +43,12 @@ pub(super) enum Letter {
     Recall { walk: Walk, filter: Box<str>, cursor: Cursor },
     /// Here they are.
     Recalled { walk: Walk, messages: Vec<Arc<Message>>, cursor: Cursor },
+    /// Is there a place for a retained message of this topic? A connection waits for the answer.
+    AskForPlace { connection: ConnId, topic: Bytes },
+    /// The answer; where there are plenty, there is no need to ask again.
+    Place { connection: ConnId, is_free: bool, has_plenty: bool },
+    /// There are not plenty any more.
+    FewPlaces,
     /// A session takes part in a shared subscription, or not any more, or is away or back.
     Member(Membership),
 }
@@ -52,8 +58,8 @@ pub(super) enum Letter {
 pub(super) enum Routed {
     Publish {
         message: Arc<Message>,
-        /// Keep it as the retained message of its topic.
-        retain: bool,
+        /// Whether to keep it as the retained message of its topic.
+        keep: Keep,
         /// Give it to whoever is subscribed there.
         deliver: bool,
     },
@@ -61,6 +67,16 @@ pub(super) enum Routed {
     Assign(Assignment),
     /// Back to the shared subscription: the member is gone.
     Return(Assignment),
+}
+
+/// Whether a shard keeps a message that comes from another as retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    No,
+    /// If there is a place for it.
+    IfThereIsPlace,
+    /// In any case: its publisher was told so.
+    Promised,
 }
 
 impl Routed {
@@ -177,6 +193,11 @@ impl Shard {
     /// Sends a message along to another shard at the end of this turn.
     pub(super) fn route(&mut self, shard: ShardId, item: &mut Item<'_>, retain: bool) {
         self.begin_crossing(item.view.qos);
+        let keep = match retain {
+            true if item.is_promised => Keep::Promised,
+            true => Keep::IfThereIsPlace,
+            false => Keep::No,
+        };
         let message = item.message();
         let crossing = self.crossing.entry(shard).or_default();
         if let Some(Routed::Publish { message: last, deliver, .. }) = crossing.last_mut()
@@ -185,7 +206,7 @@ impl Shard {
             *deliver |= !retain;
             return;
         }
-        crossing.push(Routed::Publish { message: Arc::clone(message), retain, deliver: !retain });
+        crossing.push(Routed::Publish { message: Arc::clone(message), keep, deliver: !retain });
         let bytes = message.size();
         self.spend(shard, bytes);
     }
@@ -254,6 +275,11 @@ impl Shard {
             Letter::Free(room) => self.on_free(room),
             Letter::Recall { walk, filter, cursor } => self.on_recall(from, walk, &filter, cursor),
             Letter::Recalled { walk, messages, cursor } => self.on_recalled(walk, messages, cursor),
+            Letter::AskForPlace { connection, topic } => self.on_ask_for_place(from, connection, &topic),
+            Letter::Place { connection, is_free, has_plenty } => {
+                self.on_place(from, connection, is_free, has_plenty);
+            }
+            Letter::FewPlaces => self.on_few_places(from),
             Letter::Member(membership) => self.on_membership(from, membership),
         }
     }
@@ -291,12 +317,13 @@ impl Shard {
         let bytes = messages.iter().map(|routed| routed.message().size()).fold(0, usize::saturating_add);
         for routed in messages {
             match routed {
-                Routed::Publish { message, retain, deliver } => {
+                Routed::Publish { message, keep, deliver } => {
                     let Some(view) = message.view() else {
                         continue;
                     };
                     let mut item = Item::of(view, Arc::clone(&message));
-                    if retain {
+                    item.is_promised = keep == Keep::Promised;
+                    if keep != Keep::No {
                         self.retain(&mut item);
                     }
                     if deliver {

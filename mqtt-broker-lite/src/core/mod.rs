@@ -23,6 +23,7 @@ mod link;
 mod membership;
 mod message;
 mod outbound;
+mod place;
 mod policy;
 mod pressure;
 mod publish;

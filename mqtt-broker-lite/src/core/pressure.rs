@@ -30,6 +30,7 @@ pub enum Pressure {
 impl Shard {
     pub(super) fn on_pressure(&mut self, pressure: Pressure) {
         self.pressure = pressure;
+        self.count_places();
         if pressure < Pressure::Scarce {
             return;
         }

@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::deliver::Item;
 use super::held::Then;
 use super::message::View;
+use super::place::is_kept;
 use super::shard::Shard;
 use super::sys::Loss;
 use super::topic_tree::levels;
@@ -40,6 +41,10 @@ impl Shard {
             None => publish.topic,
         };
         self.check_abilities(&publish)?;
+        if self.must_ask_for_place(key, &publish, topic) {
+            self.ask_for_place(key, frame, topic);
+            return Ok(());
+        }
         match publish.delivery.id() {
             None => {
                 self.accept(key, &client, &publish, topic)?;
@@ -185,11 +190,8 @@ impl Shard {
             return Ok(ReasonCode::NOT_AUTHORIZED);
         }
         // Before 5.0, and at QoS 0, nobody can be told: such a message goes to those who are there, and is not kept.
-        if publish.retain
-            && !publish.payload.is_empty()
-            && self.can_refuse(key, publish)
-            && self.has_no_place(topic)
-        {
+        let is_promised = is_kept(publish) && self.can_refuse(key, publish);
+        if is_promised && self.has_no_place(topic) {
             self.counts.note_loss(Loss::NoRoom);
             return Ok(ReasonCode::QUOTA_EXCEEDED);
         }
@@ -207,14 +209,10 @@ impl Shard {
             expires: lifetime.map(|lifetime| self.now.wall.saturating_add(lifetime)),
             publisher: client,
         };
-        let found = self.publish(&mut Item::new(view), Some(key));
+        let mut item = Item::new(view);
+        item.is_promised = is_promised;
+        let found = self.publish(&mut item, Some(key));
         Ok(if found { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS })
-    }
-
-    /// Whether the answer to a message can say that it was not taken.
-    fn can_refuse(&mut self, key: usize, publish: &Publish<'_>) -> bool {
-        let version = self.connection(key).map(|connection| connection.version);
-        version == Some(Version::V5) && publish.delivery.qos() > QoS::AtMostOnce
     }
 
     /// A message that this server does not want: 5.0 is told, a 3.x connection ends.

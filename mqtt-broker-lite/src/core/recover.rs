@@ -88,7 +88,7 @@ impl Shard {
                     session.received.insert(id, None);
                 }
             }
-            Change::Retained(message) => self.retained.set(message),
+            Change::Retained(message) => self.keep(message),
             // What is gone is not left.
             Change::SessionGone(_)
             | Change::GroupGone(_)

@@ -4,16 +4,21 @@
 use super::deliver::Item;
 use super::link::home;
 use super::shard::Shard;
+use super::timers::Timer;
 use super::{Change, Message};
 use bytes::Bytes;
-use mqtt_packet::{TopicFilter, TopicName};
-use std::collections::BTreeMap;
+use mqtt_packet::TopicFilter;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     messages: BTreeMap<Bytes, Arc<Message>>,
+    /// Those that expire, by when.
+    expiring: BTreeSet<(u64, Bytes)>,
+    /// For when the timer is set that looks for them, by the monotonic clock.
+    looks_at: Option<u64>,
 }
 
 /// Where a walk stands.
@@ -25,7 +30,7 @@ pub(super) enum Cursor {
     End,
 }
 
-/// How many topics one step of a walk looks at.
+/// How many topics one step looks at, of a walk and of a search for what expired.
 const STEP: usize = 256;
 
 impl Retained {
@@ -34,7 +39,15 @@ impl Retained {
     }
 
     pub(super) fn set(&mut self, message: Arc<Message>) {
-        self.messages.insert(message.topic.clone(), message);
+        let topic = message.topic.clone();
+        if let Some(expires) = message.expires {
+            self.expiring.insert((expires, topic.clone()));
+        }
+        if let Some(old) = self.messages.insert(topic, Arc::clone(&message))
+            && old.expires != message.expires
+        {
+            self.expires_no_more(&old);
+        }
     }
 
     pub(super) fn get(&self, topic: &[u8]) -> Option<&Arc<Message>> {
@@ -42,7 +55,21 @@ impl Retained {
     }
 
     pub(super) fn remove(&mut self, topic: &[u8]) -> Option<Arc<Message>> {
-        self.messages.remove(topic)
+        let message = self.messages.remove(topic)?;
+        self.expires_no_more(&message);
+        Some(message)
+    }
+
+    fn expires_no_more(&mut self, message: &Message) {
+        if let Some(expires) = message.expires {
+            self.expiring.remove(&(expires, message.topic.clone()));
+        }
+    }
+
+    /// A message whose time is over.
+    fn expired(&self, wall: u64) -> Option<Bytes> {
+        let (expires, topic) = self.expiring.first()?;
+        (*expires <= wall).then(|| topic.clone())
     }
 
     /// The next message that matches, and where to go on; after a while without one, only where to go on.
@@ -150,7 +177,7 @@ impl Shard {
             self.forget_retained(topic.as_bytes());
             return;
         }
-        if self.has_no_place(topic) {
+        if !item.is_promised && self.has_no_place(topic) {
             return;
         }
         let message = Arc::clone(item.message());
@@ -158,16 +185,41 @@ impl Shard {
         if !topic.as_bytes().starts_with(b"$SYS/") {
             self.journal.record(Change::Retained(Arc::clone(&message)));
         }
-        self.retained.set(message);
+        self.keep(message);
+        self.count_places();
     }
 
-    /// Whether a message of this topic would be one retained message too many. Only the shard where the topic is at home
-    /// knows; for the others there is always a place.
-    pub(super) fn has_no_place(&self, topic: TopicName<'_>) -> bool {
-        let is_full = self.retained.len() >= self.settings.max_retained || self.is_exhausted();
-        is_full
-            && home(topic.as_bytes(), self.settings.shards) == self.settings.shard
-            && self.retained.get(topic.as_bytes()).is_none()
+    /// Keeps a message until it expires.
+    pub(super) fn keep(&mut self, message: Arc<Message>) {
+        self.retained.set(message);
+        self.look_for_expired();
+    }
+
+    /// Sets the timer for the retained message that expires first.
+    fn look_for_expired(&mut self) {
+        let Some(&(expires, _)) = self.retained.expiring.first() else {
+            return;
+        };
+        let at = self.now.mono.saturating_add(expires.saturating_sub(self.now.wall));
+        if self.retained.looks_at.is_none_or(|before| at < before) {
+            if let Some(before) = self.retained.looks_at.replace(at) {
+                self.timers.stop(before, Timer::Retained);
+            }
+            self.timers.start(at, Timer::Retained);
+        }
+    }
+
+    /// Messages that nobody walks over must go too: they count against the limit [U5-3.3.1-2].
+    pub(super) fn on_retained_timeout(&mut self) {
+        self.retained.looks_at = None;
+        for _ in 0..STEP {
+            let Some(topic) = self.retained.expired(self.now.wall) else {
+                break;
+            };
+            self.forget_retained(&topic);
+        }
+        // If there are more, others have their turn first.
+        self.look_for_expired();
     }
 
     pub(super) fn forget_retained(&mut self, topic: &[u8]) {
@@ -184,7 +236,7 @@ mod tests {
     use super::*;
     use crate::core::Client;
     use crate::core::message::View;
-    use mqtt_packet::{Properties, QoS};
+    use mqtt_packet::{Properties, QoS, TopicName};
     use proptest::prelude::*;
 
     fn message(topic: TopicName<'_>) -> Arc<Message> {

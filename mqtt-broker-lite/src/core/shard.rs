@@ -8,6 +8,7 @@ use super::held::Then;
 use super::inside::Observer;
 use super::journal::Journal;
 use super::link::{Letter, Route, Routed};
+use super::place::Places;
 use super::retained::Retained;
 use super::session::Session;
 use super::shared::Group;
@@ -56,6 +57,7 @@ pub struct Shard {
     /// How often a member of a group was chosen.
     pub(super) choices: u64,
     pub(super) retained: Retained,
+    pub(super) places: Places,
     pub(super) timers: Timers,
     pub(super) journal: Journal,
     pub(super) outbox: Outbox,
@@ -133,6 +135,7 @@ impl Shard {
             started: None,
             last_walk: 0,
             retained: Retained::default(),
+            places: Places::default(),
             timers: Timers::default(),
             journal: Journal::new(settings.durable, settings.shard),
             outbox: Outbox::default(),
@@ -223,6 +226,9 @@ impl Shard {
     }
 
     pub(super) fn on_frame(&mut self, id: ConnId, frame: Frame<'_>) {
+        if self.park_behind_place(id, frame) {
+            return;
+        }
         match self.connections.get(&id) {
             Some(Stage::Online(key)) => {
                 let key = *key;
@@ -269,6 +275,7 @@ impl Shard {
     }
 
     fn on_broken(&mut self, id: ConnId, error: DecodeError) {
+        self.settle_places(id);
         match self.connections.get(&id) {
             Some(Stage::Online(key)) => {
                 let key = *key;
@@ -316,6 +323,7 @@ impl Shard {
                 Timer::Will(number) => self.on_will_timeout(number),
                 Timer::Session(number) => self.on_session_timeout(number),
                 Timer::Replay(reader) => self.on_replay_timeout(reader),
+                Timer::Retained => self.on_retained_timeout(),
                 Timer::Sys => self.on_sys_timeout(),
                 Timer::Room(number) => self.on_room_timeout(number),
             }

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Room(SessionNumber),
     /// The next step of a walk over retained messages.
     Replay(Reader),
+    /// The end of a retained message.
+    Retained,
 }
 
 #[derive(Debug, Default)]

@@ -1,10 +1,11 @@
 //! Retained messages (sections 3.3.1.3, 3.8.3.1).
 
 use super::world::*;
-use mqtt_broker_lite::core::Settings;
+use mqtt_broker_lite::core::{Change, Pressure, Settings};
 use mqtt_packet::RetainHandling::{DoNotSend, SendAtSubscribe, SendIfNew};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};
 use mqtt_packet::*;
+use std::collections::BTreeSet;
 
 const ALL: [Version; 3] = [V3_1, V3_1_1, V5];
 
@@ -38,33 +39,155 @@ fn the_last_retained_message_goes_to_who_subscribes_later() {
     }
 }
 
-// Where nothing more is kept, who can be told is told, at the shard where the topic is at home; others are heard by
-// those who are there. [MQTT-3.4.2-1]
+/// A retained message at QoS 1 or 2, and the answer to it.
+fn offer(world: &mut World, client: Client, topic: &str, qos: u8, payload: &str) -> String {
+    world.send(client, Packet::Publish(Publish { retain: true, ..message(topic, qos, 1, payload) }));
+    world.received(client).join(", ")
+}
+
+fn topics(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("t/{number}"))
+}
+
+/// What somebody finds who subscribes now.
+fn kept(world: &mut World) -> Vec<String> {
+    let late = world.client(V5, "late");
+    world.subscribe(late, "t/#", 0);
+    let lines = world.received(late);
+    world.disconnect(late);
+    lines
+}
+
+// Where nothing more is kept, who can be told is told, wherever the topic is at home; others are heard by those who are
+// there. [MQTT-3.4.2-1] [MQTT-3.5.2-1]
 #[test]
 fn one_retained_message_too_many_is_refused() {
     let mut world = World::with(Settings { max_retained: 0, ..Settings::default() });
     let [publisher, old] = [(V5, "p"), (V3_1_1, "old")].map(|(version, id)| world.client(version, id));
     let early = world.client(V5, "early");
     world.subscribe(early, "#", 0);
-    let mut send = |client, topic: &str| {
-        world.send(client, Packet::Publish(Publish { retain: true, ..message(topic, 1, 1, "x") }));
-        (world.received(client), world.received(early).len())
-    };
-    let mut refused = 0;
-    for topic in (0..32).map(|number| format!("t/{number}")) {
-        match send(publisher, &topic) {
-            (answer, 0) => {
-                assert_eq!(answer, ["PUBACK id 1 0x97 Quota exceeded"]);
-                refused += 1;
-            }
-            (answer, heard) => assert_eq!((answer, heard), (vec!["PUBACK id 1".to_owned()], 1)),
-        }
-        assert_eq!(send(old, &topic), (vec!["PUBACK id 1".to_owned()], 1));
+    for topic in topics(32) {
+        assert_eq!(offer(&mut world, publisher, &topic, 1, "x"), "PUBACK id 1 0x97 Quota exceeded");
+        assert_eq!(offer(&mut world, publisher, &topic, 2, "x"), "PUBREC id 1 0x97 Quota exceeded");
+        world.expect(early, &[]);
+        assert_eq!(offer(&mut world, old, &topic, 1, "x"), "PUBACK id 1");
+        assert_eq!(offer(&mut world, publisher, &topic, 0, "x"), "");
+        assert_eq!(world.received(early).len(), 2);
     }
-    assert!(refused > 0);
-    let late = world.client(V5, "late");
-    world.subscribe(late, "#", 0);
-    world.expect(late, &[]);
+    assert_eq!(kept(&mut world), [""; 0]);
+}
+
+// What is acknowledged without an error is kept, and only that; what has a place keeps it and can be replaced.
+#[test]
+fn whoever_is_not_refused_finds_his_message_kept() {
+    for max_retained in [1, 5, 100] {
+        let mut world = World::with(Settings { max_retained, ..Settings::default() });
+        let publishers = ["p", "q", "r", "s"].map(|id| world.client(V5, id));
+        let mut places = BTreeSet::new();
+        for (index, topic) in topics(500).enumerate() {
+            let answer = offer(&mut world, publishers[index % 4], &topic, 1, "old");
+            if answer.contains("0x97") {
+                assert!(places.len() >= max_retained, "refused with {} kept", places.len());
+            } else {
+                places.insert(topic);
+            }
+        }
+        assert!(places.len() < 500, "nobody was refused");
+        for topic in &places {
+            for publisher in publishers {
+                let answer = offer(&mut world, publisher, topic, 1, "new");
+                assert!(!answer.contains("0x97"), "{topic} has a place already: {answer}");
+            }
+        }
+        let expected: BTreeSet<_> =
+            places.iter().map(|topic| format!("PUBLISH {topic:?} qos 0 retain \"new\"")).collect();
+        assert_eq!(kept(&mut world).into_iter().collect::<BTreeSet<_>>(), expected);
+        // A place that is free again is given again.
+        for topic in &places {
+            offer(&mut world, publishers[0], topic, 1, "");
+            let answer = offer(&mut world, publishers[1], topic, 2, "x");
+            assert!(!answer.contains("0x97"), "after {topic}: {answer}");
+            world.ack(publishers[1], AckKind::PubRel, 1);
+            world.received(publishers[1]);
+        }
+    }
+}
+
+// Several are told at once that the last place is free: then it is more than one.
+#[test]
+fn whoever_was_promised_a_place_gets_it() {
+    let mut world = World::with(Settings { max_retained: 1, ..Settings::default() });
+    let clients: Vec<_> = topics(20).map(|id| world.client(V5, &id)).collect();
+    world.mail_is_slow = true;
+    for (client, topic) in clients.iter().zip(topics(20)) {
+        world.send(*client, Packet::Publish(Publish { retain: true, ..message(&topic, 1, 1, "x") }));
+    }
+    world.mail_is_slow = false;
+    world.sync();
+    let answers: Vec<_> = clients.iter().map(|client| world.first(*client)).collect();
+    let accepted = answers.iter().filter(|answer| !answer.contains("0x97")).count();
+    assert_eq!(kept(&mut world).len(), accepted, "{answers:?}");
+}
+
+// While another shard is asked whether there is a place, what comes behind waits, in order; and who leaves meanwhile has
+// said what he said.
+#[test]
+fn what_comes_behind_a_question_for_a_place_waits_for_its_answer() {
+    for ending in ["stays", "disconnects", "is cut", "sends nonsense", "is taken over"] {
+        let mut world = World::with(Settings { max_retained: 0, ..Settings::default() });
+        let will = Will {
+            topic: TopicName::new("t/will").unwrap(),
+            payload: b"lost",
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+        };
+        let publisher = world.connect_with(Connect { will: Some(will), ..clean(V5, "p") });
+        let reader = world.client(V3_1_1, "reader");
+        world.subscribe(reader, "#", 0);
+        world.received(publisher);
+        world.mail_is_slow = true;
+        for (id, topic) in (1..).zip(topics(20)) {
+            world.send(publisher, Packet::Publish(Publish { retain: true, ..message(&topic, 1, id, "x") }));
+        }
+        world.publish(publisher, "t/live", 1, 21, "y");
+        match ending {
+            "disconnects" => world.disconnect(publisher),
+            "is cut" => world.cut(publisher),
+            "sends nonsense" => world.raw(publisher, &[0xFF, 0]),
+            "is taken over" => drop(world.client(V5, "p")),
+            _ => {}
+        }
+        world.mail_is_slow = false;
+        world.sync();
+        let heard = world.received(reader);
+        assert_eq!(heard.iter().filter(|line| line.contains("t/live")).count(), 1, "{ending}: {heard:?}");
+        let is_lost = ["is cut", "sends nonsense", "is taken over"].contains(&ending);
+        assert_eq!(heard.iter().any(|line| line.contains("t/will")), is_lost, "{ending}: {heard:?}");
+        assert!(!heard.iter().any(|line| line.contains("\"x\"")), "{ending}: {heard:?}");
+        assert!(!world.is_paused(publisher), "{ending}");
+        if ending == "stays" {
+            let lines: Vec<_> = (1..21).map(|id| format!("PUBACK id {id} 0x97 Quota exceeded")).collect();
+            let answers = world.received(publisher);
+            assert_eq!(answers[..20], lines);
+            assert_eq!(answers[20..], ["PUBACK id 21"]);
+        }
+    }
+}
+
+// Memory that runs short takes back what was said about places.
+#[test]
+fn a_retained_message_is_refused_while_there_is_no_memory() {
+    let mut world = World::new();
+    let publisher = world.client(V5, "p");
+    for pressure in [Pressure::None, Pressure::Exhausted, Pressure::None] {
+        world.press(pressure);
+        for topic in topics(32) {
+            let topic = format!("{topic}/{pressure:?}");
+            let answer = offer(&mut world, publisher, &topic, 1, "x");
+            assert_eq!(answer.contains("0x97"), pressure == Pressure::Exhausted, "{answer}");
+        }
+    }
 }
 
 // [MQTT-3.3.1-10 @3.1.1] [MQTT-3.3.1-11 @3.1.1] [MQTT-3.3.1-12 @3.1.1] [MQTT-3.3.1-6 @5.0] [MQTT-3.3.1-7 @5.0]
@@ -148,6 +271,55 @@ fn a_retained_message_expires() {
     assert_eq!(world.received(client).len(), 1);
 }
 
+fn short_lived(world: &mut World, client: Client, topic: &str, seconds: u8) {
+    let expiry = [0x02, 0, 0, 0, seconds];
+    let publish = Publish {
+        retain: true,
+        properties: properties(PacketType::Publish, &expiry),
+        ..message(topic, 1, 1, "x")
+    };
+    world.send(client, Packet::Publish(publish));
+}
+
+// Nobody has to come by for it. [U5-3.3.1-2]
+#[test]
+fn a_retained_message_that_expired_takes_no_place() {
+    let settings = Settings { max_retained: 1000, durable: true, ..Settings::default() };
+    let mut world = World::with(settings);
+    let client = world.client(V5, "p");
+    for (index, topic) in topics(2000).enumerate() {
+        short_lived(&mut world, client, &topic, if index % 2 == 0 { 5 } else { 200 });
+    }
+    // It is the last value that counts.
+    short_lived(&mut world, client, "t/0", 100);
+    short_lived(&mut world, client, "t/1", 3);
+    world.retain(client, "t/2", "for ever");
+    let stored = |world: &World| {
+        let retained = |change: Change| match change {
+            Change::Retained(message) => Some(String::from_utf8(message.topic.to_vec()).unwrap()),
+            _ => None,
+        };
+        world.disk.stored().filter_map(retained).collect::<BTreeSet<_>>()
+    };
+    let all = stored(&world);
+    world.seconds(10);
+    let number = |topic: &String| topic[2..].parse::<usize>().unwrap();
+    let left = |topic: &String| match number(topic) {
+        0 | 2 => true,
+        number => number % 2 == 1 && number != 1,
+    };
+    assert_eq!(stored(&world), all.into_iter().filter(left).collect());
+    // The process ends, and what expired meanwhile goes as soon as there is another.
+    world.now.mono += 95_000;
+    world.now.wall += 95_000;
+    world.crash();
+    world.pass(1);
+    let all = stored(&world);
+    assert!(!all.contains("t/0") && all.contains("t/2") && all.len() > 1, "{all:?}");
+    world.seconds(200);
+    assert_eq!(stored(&world), BTreeSet::from(["t/2".to_owned()]));
+}
+
 #[test]
 fn many_retained_messages_are_walked_and_never_heaped_up() {
     let settings = Settings { window: 2000, max_queue_messages: 10, ..Settings::default() };
@@ -193,7 +365,7 @@ fn nothing_retained_is_lost_when_a_subscription_is_replaced() {
         world.subscribe_with(client, "t/#", options(handling), 2);
         world.unstall(client);
         let lines = world.received(client);
-        let topics: std::collections::BTreeSet<_> = lines
+        let topics: BTreeSet<_> = lines
             .iter()
             .filter(|line| line.starts_with("PUBLISH"))
             .map(|line| line.split('"').nth(1))

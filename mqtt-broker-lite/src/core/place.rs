@@ -1,0 +1,172 @@
+//! Places for retained messages. Each shard has so many, and only the shard where a topic is at home knows whether there
+//! is one for it, or its last message has one already.
+//!
+//! Whoever can be told that there is none, a 5.0 client at QoS 1 and 2, waits with everything that it sends behind until
+//! that shard has answered; then the message is either refused whole or kept for certain. A shard that has plenty of
+//! places says so with its answer, and nobody asks it again until it takes that back.
+
+use super::handshake::{raw, whole};
+use super::link::{Letter, home};
+use super::shard::{Shard, Stage};
+use super::{Cause, ConnId, ShardId};
+use bytes::Bytes;
+use mqtt_packet::{Frame, Publish, QoS, TopicName, Version};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known here about the places of all shards.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Shards that have plenty.
+    plenty_at: BTreeSet<ShardId>,
+    /// Shards that think so of this one.
+    told_plenty: BTreeSet<ShardId>,
+    /// Connections that wait for an answer.
+    waiting: BTreeMap<ConnId, Waiting>,
+    /// What the answer was for the packet at hand.
+    answer: Option<bool>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// What its client is not read for.
+    wait: Cause,
+    /// The message, and what came behind it.
+    parked: Vec<u8>,
+}
+
+/// Where no more than these are free, or an eighth, that is not plenty.
+const FEW: usize = 64;
+
+impl Shard {
+    /// Whether a retained message may only be taken once the shard where its topic is at home has said that there is a
+    /// place for it.
+    pub(super) fn must_ask_for_place(
+        &mut self,
+        key: usize,
+        publish: &Publish<'_>,
+        topic: TopicName<'_>,
+    ) -> bool {
+        let home = home(topic.as_bytes(), self.settings.shards);
+        is_kept(publish)
+            && home != self.settings.shard
+            && self.places.answer.is_none()
+            && !self.places.plenty_at.contains(&home)
+            && self.can_refuse(key, publish)
+    }
+
+    /// Whether the answer to a message can say that it was not taken.
+    pub(super) fn can_refuse(&mut self, key: usize, publish: &Publish<'_>) -> bool {
+        let version = self.connection(key).map(|connection| connection.version);
+        version == Some(Version::V5) && publish.delivery.qos() > QoS::AtMostOnce
+    }
+
+    pub(super) fn ask_for_place(&mut self, key: usize, frame: Frame<'_>, topic: TopicName<'_>) {
+        let Some(id) = self.connection(key).map(|connection| connection.id) else {
+            return;
+        };
+        let wait = self.journal.begin_wait();
+        self.places.waiting.insert(id, Waiting { wait, parked: raw(frame) });
+        self.pause(key, Some(wait));
+        let name = Bytes::copy_from_slice(topic.as_bytes());
+        let home = home(&name, self.settings.shards);
+        self.tell(home, Letter::AskForPlace { connection: id, topic: name });
+    }
+
+    /// A packet of a client that waits is parked behind its message: true if it was.
+    pub(super) fn park_behind_place(&mut self, id: ConnId, frame: Frame<'_>) -> bool {
+        let waiting = self.places.waiting.get_mut(&id);
+        waiting.map(|waiting| waiting.parked.extend(raw(frame))).is_some()
+    }
+
+    /// Another shard asks whether there is a place here.
+    pub(super) fn on_ask_for_place(&mut self, from: ShardId, connection: ConnId, topic: &[u8]) {
+        let is_free = TopicName::from_bytes(topic).is_ok_and(|topic| !self.has_no_place(topic));
+        let has_plenty = self.has_plenty();
+        if has_plenty {
+            self.places.told_plenty.insert(from);
+        }
+        self.tell(from, Letter::Place { connection, is_free, has_plenty });
+    }
+
+    /// The answer is here.
+    pub(super) fn on_place(&mut self, from: ShardId, connection: ConnId, is_free: bool, has_plenty: bool) {
+        if has_plenty {
+            self.places.plenty_at.insert(from);
+        }
+        self.go_on_behind_place(connection, is_free);
+    }
+
+    pub(super) fn on_few_places(&mut self, from: ShardId) {
+        self.places.plenty_at.remove(&from);
+    }
+
+    /// Handles what a client sent since it waits.
+    fn go_on_behind_place(&mut self, id: ConnId, is_free: bool) {
+        let Some(waiting) = self.places.waiting.remove(&id) else {
+            return;
+        };
+        self.on_synced(waiting.wait);
+        let Some((frame, mut rest)) = whole(&waiting.parked) else {
+            return;
+        };
+        let Some(&Stage::Online(key)) = self.connections.get(&id) else {
+            return;
+        };
+        self.places.answer = Some(is_free);
+        let done = self.on_publish(key, frame);
+        self.places.answer = None;
+        if let Err(reason) = done {
+            self.close(key, reason);
+        }
+        // What asks again parks the rest anew.
+        while let Some((frame, behind)) = whole(rest) {
+            self.on_frame(id, frame);
+            rest = behind;
+        }
+    }
+
+    /// A connection ends, but not by what came on it: what it sent counts, and messages that wait for a place have none.
+    pub(super) fn settle_places(&mut self, id: ConnId) {
+        while self.places.waiting.contains_key(&id) {
+            self.go_on_behind_place(id, false);
+        }
+    }
+
+    /// A connection ended.
+    pub(super) fn forget_places(&mut self, id: ConnId) {
+        if let Some(waiting) = self.places.waiting.remove(&id) {
+            self.on_synced(waiting.wait);
+        }
+    }
+
+    fn has_plenty(&self) -> bool {
+        let max = self.settings.max_retained;
+        let few = max.wrapping_shr(3).saturating_add(FEW);
+        !self.is_exhausted() && self.retained.len().saturating_add(few) < max
+    }
+
+    /// There are more retained messages, or less memory: others are told when that matters to them.
+    pub(super) fn count_places(&mut self) {
+        if self.places.told_plenty.is_empty() || self.has_plenty() {
+            return;
+        }
+        for shard in std::mem::take(&mut self.places.told_plenty) {
+            self.tell(shard, Letter::FewPlaces);
+        }
+    }
+
+    /// Whether a message of this topic would be one retained message too many, as far as that is known here: of topics
+    /// that are at home elsewhere only what was asked for.
+    pub(super) fn has_no_place(&self, topic: TopicName<'_>) -> bool {
+        if !self.is_home(topic.as_bytes()) {
+            return self.places.answer == Some(false);
+        }
+        let is_full = self.retained.len() >= self.settings.max_retained || self.is_exhausted();
+        is_full && self.retained.get(topic.as_bytes()).is_none()
+    }
+}
+
+/// Whether a message is to take a place.
+pub(super) fn is_kept(publish: &Publish<'_>) -> bool {
+    publish.retain && !publish.payload.is_empty()
+}
