@@ -275,10 +275,8 @@ impl Import {
 
     /// Of all listeners, or with `per_listener_settings` of the one that it stands below.
     fn access(&mut self, key: &'static str, value: &str, form: Form) -> Result<(), String> {
-        match (self.is_per_listener, key) {
-            (true, "allow_anonymous") => return self.set_listener(key, value, form),
-            (true, _) => return Err("there is one for all listeners: in [access]".to_owned()),
-            (false, _) => {}
+        if self.is_per_listener {
+            return self.set_listener(key, value, form);
         }
         let value = written(value, form)?;
         self.top.retain(|(_, other, _)| *other != key);

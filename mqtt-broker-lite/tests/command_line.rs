@@ -223,12 +223,19 @@ fn import(directory: &Directory, text: &str) -> (String, String) {
 }
 
 #[test]
-fn rights_of_single_listeners_are_named_not_translated() {
+fn rights_of_single_listeners_are_translated() {
     let directory = Directory::new();
-    let text = "per_listener_settings true\nlistener 1883 127.0.0.1\nallow_anonymous true\nacl_file acl\n";
-    let (toml, rest) = import(&directory, text);
-    assert!(toml.contains("allow_anonymous = true"), "{toml}");
-    assert!(rest.contains("mosquitto.conf:4: acl_file: there is one for all listeners"), "{rest}");
+    let acl = directory.write("acl", "topic t\n");
+    let text = format!(
+        "per_listener_settings true\nlistener 1883 127.0.0.1\nallow_anonymous true\nacl_file {}\n\
+         listener 1884 127.0.0.1\nallow_anonymous true\n",
+        acl.display()
+    );
+    let (toml, rest) = import(&directory, &text);
+    assert_eq!(rest, "");
+    let first = format!("1883\"\nallow_anonymous = true\nacl_file = \"{}\"\n\n[[listener]]\n", acl.display());
+    assert!(toml.contains(&first), "{toml}");
+    assert_eq!(toml.matches("acl_file").count(), 1, "{toml}");
     let file = directory.write("translated.toml", toml);
     let output = run(&["--config", file.to_str().unwrap(), "--check-config"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -28,7 +28,7 @@ use std::sync::Arc;
 const BATCHES: u64 = 480;
 
 fn client() -> Arc<Client> {
-    Arc::new(Client { client_id: "someone".into(), user_name: None })
+    Arc::new(Client { client_id: "someone".into(), user_name: None, rules: None })
 }
 
 fn message(number: u64) -> Arc<Message> {

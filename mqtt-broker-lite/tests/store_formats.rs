@@ -30,7 +30,7 @@ use std::sync::Arc;
 use traffic::client::{Client as Connection, PUBACK, PUBREL, Packet};
 
 fn client(name: &str, user_name: Option<&str>) -> Arc<Client> {
-    Arc::new(Client { client_id: name.into(), user_name: user_name.map(Into::into) })
+    Arc::new(Client { client_id: name.into(), user_name: user_name.map(Into::into), rules: None })
 }
 
 fn message(topic: &str, qos: QoS, retain: bool, payload: &str) -> Message {

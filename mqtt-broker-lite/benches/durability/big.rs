@@ -16,7 +16,7 @@ const QUEUE: u64 = 100_000;
 const BATCH: u64 = 500;
 
 fn client(name: &str) -> Arc<Client> {
-    Arc::new(Client { client_id: name.into(), user_name: None })
+    Arc::new(Client { client_id: name.into(), user_name: None, rules: None })
 }
 
 fn session(number: u64, name: &str) -> [Change; 2] {

@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn client(id: &str, user: Option<&str>) -> Client {
-        Client { client_id: id.into(), user_name: user.map(Into::into) }
+        Client { client_id: id.into(), user_name: user.map(Into::into), rules: None }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// How tokens are checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenFiles {
     /// A file with a secret (HS256), a public key in PEM (RS256, ES256), or a set of keys (`.json`, RFC 7517).
     pub key: PathBuf,

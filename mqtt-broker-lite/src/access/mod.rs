@@ -67,7 +67,7 @@ fn read(path: &Path) -> Result<String, Vec<Fault>> {
 }
 
 /// The files of an [`Access`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessFiles {
     /// User names and hashes of passwords.
     pub passwords: Option<PathBuf>,
@@ -78,16 +78,37 @@ pub struct AccessFiles {
     pub tokens: Option<TokenFiles>,
 }
 
-/// Who may come in by a listener, beside those who prove who they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl AccessFiles {
+    /// These, and where one is not named, that of the others.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            passwords: self.passwords.clone().or_else(|| others.passwords.clone()),
+            acl: self.acl.clone().or_else(|| others.acl.clone()),
+            #[cfg(feature = "jwt")]
+            tokens: self.tokens.clone().or_else(|| others.tokens.clone()),
+        }
+    }
+
+    /// Whether a client can prove by one of them who it is.
+    #[cfg(feature = "cli")]
+    pub(crate) fn can_prove(&self) -> bool {
+        self.passwords.is_some() || self.tokens.is_some()
+    }
+}
+
+/// Who may come in by a listener, and what holds for those who came by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Door {
     /// Whether clients without a user name are let in.
     pub allow_anonymous: bool,
     /// Whether the common name of a client's certificate is its user name, without a password.
     pub use_common_name: bool,
+    /// Files of this listener: each that is named counts instead of the common one.
+    pub files: AccessFiles,
 }
 
-/// What the files say, all of one moment.
+/// What one set of files says.
 #[derive(Default)]
 struct Rules {
     passwords: Option<Passwords>,
@@ -122,6 +143,29 @@ impl Rules {
         if faults.is_empty() { Ok(rules) } else { Err(faults) }
     }
 
+    /// Reads several sets; what is wrong in a file that stands in more than one is said once.
+    fn load_all(sets: &[AccessFiles]) -> Result<Arc<[Self]>, Vec<Fault>> {
+        let mut all = Vec::new();
+        let mut faults = Vec::new();
+        for files in sets {
+            match Self::load(files) {
+                Ok(rules) => all.push(rules),
+                Err(found) => faults.extend(found),
+            }
+        }
+        let mut said = Vec::new();
+        for fault in faults {
+            if !said.contains(&fault) {
+                said.push(fault);
+            }
+        }
+        if said.is_empty() { Ok(all.into()) } else { Err(said) }
+    }
+
+    fn allows(&self, client: &Client, access: core::Access, topic: &str) -> bool {
+        self.acl.as_ref().is_none_or(|acl| acl.allows(client, access, topic))
+    }
+
     /// Whether this name and password, or token, are right.
     fn check(&self, credentials: &Credentials) -> Decision {
         let password = credentials.password.as_deref().unwrap_or_default();
@@ -139,16 +183,24 @@ impl Rules {
     }
 }
 
+/// A client whose password is to be checked, and by which rules.
+type Check = (Credentials, u16, Answer);
+
 /// Access by files, for [`Builder::access`](crate::Builder::access).
 pub struct Access {
-    files: AccessFiles,
-    doors: Vec<Door>,
-    rules: RwLock<Arc<Rules>>,
+    /// All different sets of files: the common one, then those of listeners.
+    sets: Vec<AccessFiles>,
+    /// Each listener's, with the place of its set.
+    doors: Vec<(Door, u16)>,
+    /// The sets that a client can have come by.
+    in_use: Vec<u16>,
+    /// What the sets say, all of one moment.
+    rules: RwLock<Arc<[Rules]>>,
     /// How often the rules changed.
     edition: AtomicU64,
-    checks: SyncSender<(Credentials, Answer)>,
+    checks: SyncSender<Check>,
     /// Lives until the threads have started.
-    waiting: Mutex<Option<Receiver<(Credentials, Answer)>>>,
+    waiting: Mutex<Option<Receiver<Check>>>,
 }
 
 impl Access {
@@ -157,10 +209,26 @@ impl Access {
     /// # Errors
     /// Everything that is wrong in any of them.
     pub fn load(files: AccessFiles, doors: Vec<Door>) -> Result<Arc<Self>, Vec<Fault>> {
-        let rules = RwLock::new(Arc::new(Rules::load(&files)?));
+        let mut sets = vec![files.clone()];
+        let doors = doors.into_iter().map(|door| {
+            let own = door.files.or(&files);
+            let place = sets.iter().position(|set| *set == own).unwrap_or_else(|| {
+                sets.push(own);
+                sets.len().saturating_sub(1)
+            });
+            (door, u16::try_from(place).unwrap_or(u16::MAX))
+        });
+        let doors: Vec<_> = doors.collect();
+        let mut in_use: Vec<_> = doors.iter().map(|(_, set)| *set).collect();
+        if in_use.is_empty() {
+            in_use.push(0);
+        }
+        in_use.sort_unstable();
+        in_use.dedup();
+        let rules = RwLock::new(Rules::load_all(&sets)?);
         let (checks, waiting) = sync_channel(WAITING);
         let waiting = Mutex::new(Some(waiting));
-        Ok(Arc::new(Self { files, doors, rules, edition: AtomicU64::new(0), checks, waiting }))
+        Ok(Arc::new(Self { sets, doors, in_use, rules, edition: AtomicU64::new(0), checks, waiting }))
     }
 
     /// Reads the files again, and uses them from now on.
@@ -168,13 +236,13 @@ impl Access {
     /// # Errors
     /// Everything that is wrong in any of them. Then what was read before stays.
     pub fn reload(&self) -> Result<(), Vec<Fault>> {
-        let rules = Arc::new(Rules::load(&self.files)?);
+        let rules = Rules::load_all(&self.sets)?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
         self.edition.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
-    fn rules(&self) -> Arc<Rules> {
+    fn rules(&self) -> Arc<[Rules]> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -194,10 +262,13 @@ impl Access {
             std::thread::Builder::new().name("mqtt-passwords".to_owned()).spawn(move || {
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let (Ok((credentials, answer)), Some(access)) = (next, access.upgrade()) else {
+                    let (Ok((credentials, set, answer)), Some(access)) = (next, access.upgrade()) else {
                         return;
                     };
-                    answer.give(access.rules().check(&credentials));
+                    let rules = access.rules();
+                    let rules = rules.get(usize::from(set));
+                    let refused = Decision::Refuse(ReasonCode::NOT_AUTHORIZED);
+                    answer.give(rules.map_or(refused, |rules| by(set, rules.check(&credentials))));
                 }
             })?;
         }
@@ -207,45 +278,55 @@ impl Access {
 
 impl Gate for Access {
     fn ask(&self, applicant: Applicant, answer: Answer) {
-        let door = self.doors.get(usize::from(applicant.listener)).copied().unwrap_or_default();
+        // A listener that nobody configured lets nobody in without a name.
+        let unknown = (Door::default(), 0);
+        let (door, set) = self.doors.get(usize::from(applicant.listener)).unwrap_or(&unknown);
         if door.use_common_name
             && let Some(name) = applicant.common_name
         {
-            answer.give(Decision::AllowAs(name.into()));
+            answer.give(by(*set, Decision::AllowAs(name.into())));
             return;
         }
         let credentials = applicant.credentials;
         if credentials.user_name.is_none() && credentials.password.is_none() {
             answer.give(match door.allow_anonymous {
-                true => Decision::Allow,
+                true => by(*set, Decision::Allow),
                 false => Decision::Refuse(ReasonCode::NOT_AUTHORIZED),
             });
             return;
         }
-        match self.checks.try_send((credentials, answer)) {
+        match self.checks.try_send((credentials, *set, answer)) {
             Ok(()) => {}
-            Err(TrySendError::Full((_, answer)) | TrySendError::Disconnected((_, answer))) => {
+            Err(TrySendError::Full((_, _, answer)) | TrySendError::Disconnected((_, _, answer))) => {
                 answer.give(Decision::Refuse(ReasonCode::SERVER_BUSY));
             }
         }
     }
 }
 
+/// The same decision, by these rules.
+fn by(rules: u16, decision: Decision) -> Decision {
+    match decision {
+        Decision::Allow => Decision::AllowBy { rules, user_name: None },
+        Decision::AllowAs(name) => Decision::AllowBy { rules, user_name: Some(name) },
+        decided => decided,
+    }
+}
+
 /// The rights of one shard's clients, as of the last reload.
 pub(crate) struct FilePolicy {
     access: Arc<Access>,
-    rules: Arc<Rules>,
+    rules: Arc<[Rules]>,
     edition: u64,
 }
 
 impl FilePolicy {
-    fn rules(&mut self) -> &Rules {
+    fn refresh(&mut self) {
         let edition = self.access.edition.load(Ordering::SeqCst);
         if edition != self.edition {
             self.edition = edition;
             self.rules = self.access.rules();
         }
-        &self.rules
     }
 }
 
@@ -255,13 +336,19 @@ impl Policy for FilePolicy {
     }
 
     fn authorize(&mut self, client: &Client, access: core::Access, topic: &str) -> bool {
-        match &self.rules().acl {
-            Some(acl) => acl.allows(client, access, topic),
-            None => true,
+        self.refresh();
+        let allows = |set: &u16| {
+            let rules = self.rules.get(usize::from(*set));
+            rules.is_some_and(|rules| rules.allows(client, access, topic))
+        };
+        match &client.rules {
+            Some(set) => allows(set),
+            // By which listener he came before a restart nobody knows.
+            None => self.access.in_use.iter().any(allows),
         }
     }
 
     fn restricts(&self, _: core::Access) -> bool {
-        self.access.files.acl.is_some()
+        self.access.sets.iter().any(|files| files.acl.is_some())
     }
 }

@@ -145,6 +145,14 @@ pub(super) const LISTENER: &[Key<ListenerConfig>] = &[
     key("only_tls13", |listener, value| value.flag().map(|flag| listener.tls().only_tls13 = flag)),
     key("origins", |listener, value| value.list().map(|list| listener.origins = list)),
     key("allow_anonymous", |listener, value| value.flag().map(|flag| listener.allow_anonymous = Some(flag))),
+    key("password_file", |listener, value| value.path().map(|path| listener.access.passwords = Some(path))),
+    key("acl_file", |listener, value| value.path().map(|path| listener.access.acl = Some(path))),
+    key("jwt_key_file", |listener, value| value.path().map(|path| listener.tokens().key = path)),
+    key("jwt_issuer", |listener, value| value.text().map(|text| listener.tokens().issuer = Some(text))),
+    key("jwt_audience", |listener, value| value.text().map(|text| listener.tokens().audience = Some(text))),
+    key("jwt_user_claim", |listener, value| {
+        value.text().map(|text| listener.tokens().user_claim = Some(text))
+    }),
     key("proxy_protocol", |listener, value| value.flag().map(|flag| listener.limits.proxy_protocol = flag)),
     key("max_connections", |listener, value| {
         value.number(1, ANY).map(|n| listener.limits.max_connections = Some(n))

@@ -61,12 +61,17 @@ struct ListenerConfig {
     use_common_name: bool,
     origins: Vec<String>,
     allow_anonymous: Option<bool>,
+    access: AccessFiles,
     limits: ListenLimits,
 }
 
 impl ListenerConfig {
     fn tls(&mut self) -> &mut TlsFiles {
         self.tls.get_or_insert_default()
+    }
+
+    fn tokens(&mut self) -> &mut TokenFiles {
+        self.access.tokens.get_or_insert_default()
     }
 
     fn is_local(&self) -> bool {
@@ -149,6 +154,9 @@ impl Reader<'_> {
             && listener.tls.as_ref().is_none_or(|tls| tls.client_certificates == Default::default())
         {
             self.fault(table.span().start, "use_common_name needs client_certificates".to_owned());
+        }
+        if listener.access.tokens.as_ref().is_some_and(|tokens| tokens.key.as_os_str().is_empty()) {
+            self.fault(table.span().start, "the other keys of jwt need jwt_key_file".to_owned());
         }
         config.listeners.push(listener);
     }
@@ -264,7 +272,9 @@ impl Config {
             || files.tokens.is_some()
             || files.acl.is_some()
             || self.allow_anonymous.is_some()
-            || self.listeners.iter().any(|one| one.allow_anonymous.is_some() || one.use_common_name)
+            || self.listeners.iter().any(|one| {
+                one.allow_anonymous.is_some() || one.use_common_name || one.access != AccessFiles::default()
+            })
     }
 
     /// Everything for a broker; and its access, to be reloaded.
@@ -307,13 +317,11 @@ impl Config {
 
     /// Listeners that nobody can come in by.
     fn closed_doors(&self) -> Vec<Fault> {
-        let can_prove = self.access.passwords.is_some() || self.access.tokens.is_some();
         let doors = self.doors();
-        let closed = self
-            .listeners
-            .iter()
-            .zip(&doors)
-            .filter(|(_, door)| !can_prove && !door.allow_anonymous && !door.use_common_name);
+        let closed = self.listeners.iter().zip(&doors).filter(|(_, door)| {
+            let can_prove = door.files.or(&self.access).can_prove();
+            !can_prove && !door.allow_anonymous && !door.use_common_name
+        });
         let what =
             "nobody can come in: give a password_file, [jwt], use_common_name, or allow_anonymous = true";
         closed.map(|(listener, _)| Fault::new(Path::new(&listener.url), 0, what)).collect()
@@ -321,13 +329,16 @@ impl Config {
 
     /// Anonymous clients are let in where it is said, or where nobody could say who he is and all are on this machine.
     fn doors(&self) -> Vec<Door> {
-        let can_prove = self.access.passwords.is_some() || self.access.tokens.is_some();
-        let door = |listener: &ListenerConfig| Door {
-            allow_anonymous: listener
-                .allow_anonymous
-                .or(self.allow_anonymous)
-                .unwrap_or_else(|| !can_prove && !listener.use_common_name && listener.is_local()),
-            use_common_name: listener.use_common_name,
+        let door = |listener: &ListenerConfig| {
+            let can_prove = listener.access.or(&self.access).can_prove();
+            Door {
+                allow_anonymous: listener
+                    .allow_anonymous
+                    .or(self.allow_anonymous)
+                    .unwrap_or_else(|| !can_prove && !listener.use_common_name && listener.is_local()),
+                use_common_name: listener.use_common_name,
+                files: listener.access.clone(),
+            }
         };
         match self.listeners.is_empty() {
             true => vec![door(&ListenerConfig { url: "mqtt://127.0.0.1".to_owned(), ..Default::default() })],
@@ -380,7 +391,8 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_with_its_line() {
         let text = "workers = 0\nwrokers = 2\n[limits]\nmax_packet_size = \"big\"\nmax_inflight = 70000\n\n\
-                    [limit]\n[[listener]]\ncertificate = 3\n[[listener]]\nurl = \"mqtt://127.0.0.1\"\nmax_conections = 1\n";
+                    [limit]\n[[listener]]\ncertificate = 3\n[[listener]]\nurl = \"mqtt://127.0.0.1\"\nmax_conections = 1\n\
+                    [[listener]]\nurl = \"mqtt://127.0.0.1\"\njwt_issuer = \"us\"\nacl_file = true\n";
         let faults = read(text).unwrap_err();
         let says = [
             "x.toml:1: workers: 1 to 1024",
@@ -391,6 +403,8 @@ mod tests {
             "x.toml:8: the listener has no url",
             "x.toml:9: certificate: a string",
             "x.toml:12: there is no key \"max_conections\" in [listener]; did you mean max_connections?",
+            "x.toml:13: the other keys of jwt need jwt_key_file",
+            "x.toml:16: acl_file: a string",
         ];
         assert_eq!(faults.len(), says.len(), "{faults:#?}");
         for (fault, says) in faults.iter().zip(says) {
@@ -429,5 +443,8 @@ mod tests {
         assert_eq!(anonymous(&format!("[access]\nallow_anonymous = true\n{listeners}")), [true; 3]);
         let own = "[access]\nallow_anonymous = true\n[[listener]]\nurl = \"mqtt://127.0.0.1:0\"\nallow_anonymous = false\n";
         assert_eq!(anonymous(own), [false]);
+        // Who can prove who he is at one listener does not have to be asked at another.
+        let own = "[[listener]]\nurl = \"mqtt://127.0.0.1:0\"\npassword_file = \"p\"\n[[listener]]\nurl = \"unix:///x\"\n";
+        assert_eq!(anonymous(own), [false, true]);
     }
 }

@@ -1,7 +1,7 @@
 //! Extended authentication: AUTH back and forth before CONNACK, and again later (5.0 section 4.12).
 
 use super::connection::Authentication;
-use super::handshake::{Proven, WaitsFor, whole};
+use super::handshake::{Known, Proven, WaitsFor, whole};
 use super::held::Then;
 use super::shard::Shard;
 use super::{AuthStep, CloseReason, ConnId, Mechanism, Output, Wire};
@@ -60,7 +60,7 @@ impl Shard {
                     mechanism: exchange.mechanism,
                     is_running: false,
                 };
-                self.admit(id, &connect, None, Some(Proven { authentication, data }));
+                self.admit(id, &connect, Known::default(), Some(Proven { authentication, data }));
             }
             AuthStep::Refuse(code) => {
                 self.refuse_connect(id, Version::V5, CloseReason::Refused(code), Some(code));

@@ -126,7 +126,7 @@ impl Shard {
             return;
         };
         match self.policy.authenticate(&credentials) {
-            Verdict::Allow => self.admit(id, &connect, None, None),
+            Verdict::Allow => self.admit(id, &connect, Known::default(), None),
             Verdict::Refuse(code) => {
                 self.refuse_with(id, version, code);
             }
@@ -201,8 +201,13 @@ impl Shard {
             return;
         };
         match decision {
-            Decision::Allow => self.admit(id, &connect, None, None),
-            Decision::AllowAs(user_name) => self.admit(id, &connect, Some(user_name), None),
+            Decision::Allow => self.admit(id, &connect, Known::default(), None),
+            Decision::AllowAs(user_name) => {
+                self.admit(id, &connect, Known { user_name: Some(user_name), rules: None }, None);
+            }
+            Decision::AllowBy { rules, user_name } => {
+                self.admit(id, &connect, Known { user_name, rules: Some(rules) }, None);
+            }
             Decision::Refuse(code) => {
                 self.refuse_with(id, connect.version, code);
             }
@@ -265,21 +270,15 @@ impl Shard {
     }
 
     /// The client is accepted: its session is found or made, and CONNACK goes out once that is safe.
-    pub(super) fn admit(
-        &mut self,
-        id: ConnId,
-        connect: &Connect<'_>,
-        user_name: Option<Box<str>>,
-        proven: Option<Proven>,
-    ) {
+    pub(super) fn admit(&mut self, id: ConnId, connect: &Connect<'_>, known: Known, proven: Option<Proven>) {
         let Some(client_id) = self.client_id(id, connect) else {
             return;
         };
         let user_name = match &proven {
             Some(proven) => proven.authentication.mechanism.user_name().map(Into::into),
-            None => user_name.or_else(|| connect.user_name.map(|name| name.as_str().into())),
+            None => known.user_name.or_else(|| connect.user_name.map(|name| name.as_str().into())),
         };
-        let client = Arc::new(Client { client_id, user_name });
+        let client = Arc::new(Client { client_id, user_name, rules: known.rules });
         if let Some(will) = &connect.will
             && !self.may(&client, Access::Publish, will.topic.as_utf8())
         {
@@ -452,6 +451,14 @@ impl Shard {
         }
         Ok(writer.finish())
     }
+}
+
+/// What whoever let a client in knows about it.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Counts instead of what CONNECT says.
+    user_name: Option<Box<str>>,
+    rules: Option<u16>,
 }
 
 /// A client that proved itself by an extended authentication.

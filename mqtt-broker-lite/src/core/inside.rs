@@ -132,7 +132,7 @@ impl Message {
     /// A message of the embedding program; `None` where the topic name is not one.
     #[must_use]
     pub fn new(topic: &str, payload: &[u8], qos: QoS, retain: bool) -> Option<Arc<Self>> {
-        let publisher = Arc::new(Client { client_id: "".into(), user_name: None });
+        let publisher = Arc::new(Client { client_id: "".into(), user_name: None, rules: None });
         let view = super::message::View {
             topic: mqtt_packet::TopicName::new(topic).ok()?,
             properties: mqtt_packet::Properties::EMPTY,

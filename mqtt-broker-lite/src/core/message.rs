@@ -11,6 +11,9 @@ pub struct Client {
     pub client_id: Box<str>,
     /// The user name it connected with.
     pub user_name: Option<Box<str>>,
+    /// Which rules hold for it, where whoever let it in said so by [`Decision::AllowBy`](super::Decision::AllowBy). This is
+    /// not stored: of who was restored nobody knows until he is back.
+    pub rules: Option<u16>,
 }
 
 /// A published message.

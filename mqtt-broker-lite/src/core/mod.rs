@@ -119,6 +119,13 @@ pub enum Decision {
     Allow,
     /// Yes, under this user name, whatever CONNECT says.
     AllowAs(Box<str>),
+    /// Yes, by these rules, for a [`Policy`] that has several; and under this user name, if there is one here.
+    AllowBy {
+        /// What [`Client::rules`] will be.
+        rules: u16,
+        /// Instead of what CONNECT says.
+        user_name: Option<Box<str>>,
+    },
     /// No, with the code for CONNACK.
     Refuse(ReasonCode),
 }

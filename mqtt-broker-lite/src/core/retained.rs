@@ -240,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(topic: TopicName<'_>) -> Arc<Message> {
-        let publisher = Arc::new(Client { client_id: "p".into(), user_name: None });
+        let publisher = Arc::new(Client { client_id: "p".into(), user_name: None, rules: None });
         let view = View {
             topic,
             properties: Properties::EMPTY,

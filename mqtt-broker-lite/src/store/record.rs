@@ -510,6 +510,6 @@ impl<'a> Reader<'a> {
             Some(length) => Some(std::str::from_utf8(self.take(length)?).ok()?.into()),
             None => None,
         };
-        Some(Client { client_id, user_name })
+        Some(Client { client_id, user_name, rules: None })
     }
 }
