@@ -1,22 +1,24 @@
 //! One batch: the last word on each key, a number and a checksum.
 
 use super::record::Kind;
+use fjall::Slice;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The changes of a batch, each key once: what is put and removed again before it was ever written is not written.
+/// One after another uses the same memory.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     steps: Vec<Step>,
-    index: HashMap<(Kind, Vec<u8>), usize>,
+    index: HashMap<(Kind, Slice), usize>,
 }
 
 #[derive(Debug)]
 struct Step {
     kind: Kind,
-    key: Vec<u8>,
-    value: Option<Vec<u8>>,
+    key: Slice,
+    value: Option<Slice>,
     /// It was not there before this batch.
     is_new: bool,
     is_void: bool,
@@ -30,7 +32,12 @@ impl Batch {
         self.steps.iter().all(|step| step.is_void)
     }
 
-    pub(super) fn put(&mut self, kind: Kind, key: Vec<u8>, value: Vec<u8>) {
+    /// How many steps it has at most.
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    pub(super) fn put(&mut self, kind: Kind, key: Slice, value: Slice) {
         if let Some(step) = self.find(kind, &key) {
             step.value = Some(value);
             step.is_void = false;
@@ -41,7 +48,7 @@ impl Batch {
         self.steps.push(Step { kind, key, value: Some(value), is_new, is_void: false });
     }
 
-    pub(super) fn remove(&mut self, kind: Kind, key: Vec<u8>) {
+    pub(super) fn remove(&mut self, kind: Kind, key: Slice) {
         if let Some(step) = self.find(kind, &key) {
             step.value = None;
             step.is_void = step.is_new;
@@ -51,9 +58,9 @@ impl Batch {
     }
 
     /// The step of a key; if there is none, the next that is added is taken for it.
-    fn find(&mut self, kind: Kind, key: &[u8]) -> Option<&mut Step> {
+    fn find(&mut self, kind: Kind, key: &Slice) -> Option<&mut Step> {
         let next = self.steps.len();
-        match self.index.entry((kind, key.to_vec())) {
+        match self.index.entry((kind, key.clone())) {
             Entry::Occupied(at) => self.steps.get_mut(*at.get()),
             Entry::Vacant(free) => {
                 free.insert(next);
@@ -72,23 +79,21 @@ impl Batch {
         }
     }
 
-    /// What is to be written, in order, with the number and the checksum at the end.
-    pub(super) fn finish(self, number: u64) -> impl Iterator<Item = (Kind, Vec<u8>, Option<Vec<u8>>)> {
+    /// What is to be written, in order, with the number and the checksum at the end. Afterwards the batch is empty.
+    pub(super) fn finish(&mut self, number: u64) -> impl Iterator<Item = (Kind, Slice, Option<Slice>)> {
+        self.index.clear();
+        self.steps.retain(|step| !step.is_void);
         let mut sum = Xxh3::new();
-        let mut steps: Vec<_> = self
-            .steps
-            .into_iter()
-            .filter(|step| !step.is_void)
-            .map(|step| (step.kind, step.key, step.value))
-            .collect();
-        for (_, key, value) in &steps {
-            add(&mut sum, key, value.as_deref());
+        for step in &self.steps {
+            add(&mut sum, &step.key, step.value.as_deref());
         }
         sum.update(&number.to_be_bytes());
-        let mut seal = number.to_be_bytes().to_vec();
-        seal.extend(sum.digest().to_be_bytes());
-        steps.push((Kind::Meta, Self::KEY.to_vec(), Some(seal)));
-        steps.into_iter()
+        let mut seal = [0; 16];
+        let (first, second) = seal.split_at_mut(8);
+        first.copy_from_slice(&number.to_be_bytes());
+        second.copy_from_slice(&sum.digest().to_be_bytes());
+        let steps = self.steps.drain(..).map(|step| (step.kind, step.key, step.value));
+        steps.chain([(Kind::Meta, Self::KEY.into(), Some(seal.into()))])
     }
 
     /// The number in a seal.

@@ -9,7 +9,9 @@ use super::record::{self, Kind, Unreadable};
 use super::restoring::Restoring;
 use super::{Copier, Limits, Restored, Store, StoreError, SyncMode, WINDOW_BYTES, Written, tables};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId};
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use fjall::{
+    Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice, Snapshot,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
@@ -52,7 +54,10 @@ pub struct Fjall {
     limits: Limits,
     cut_off: Vec<String>,
     /// The keys of [`Kind::InFlight`]: most of what is in flight is stored with its place in the queue.
-    in_flight: HashSet<Vec<u8>>,
+    in_flight: HashSet<Slice>,
+    /// Memory that each batch uses again.
+    batch: Batch,
+    room: Vec<u8>,
 }
 
 /// Looks at a key and its value.
@@ -77,13 +82,13 @@ impl Still {
             for guard in self.snapshot.iter(table).filter(|_| kind != Kind::Meta) {
                 let (key, value) = guard.into_inner()?;
                 size = size.saturating_add(key.len()).saturating_add(value.len());
-                batch.put(kind, key.to_vec(), value.to_vec());
+                batch.put(kind, key, value);
                 if size > COPY {
-                    copy.write(std::mem::take(&mut batch))?;
+                    copy.write(&mut batch)?;
                     size = 0;
                 }
             }
-            copy.write(batch)?;
+            copy.write(&mut batch)?;
         }
         copy.close()
     }
@@ -113,7 +118,7 @@ impl Fjall {
             return Err(StoreError::Damaged(what));
         }
         for guard in store.table(Kind::InFlight).iter() {
-            let key = guard.key()?.to_vec();
+            let key = guard.key()?;
             store.in_flight.insert(key);
         }
         store.directory.begin(sync)?;
@@ -143,6 +148,8 @@ impl Fjall {
             limits: Limits::default(),
             cut_off: Vec::new(),
             in_flight: HashSet::new(),
+            batch: Batch::default(),
+            room: Vec::new(),
         };
         if let Some(value) = store.table(Kind::Meta).get(Batch::KEY)? {
             store.last_batch = Batch::number(&value).ok_or(Unreadable(Kind::Meta))?;
@@ -207,9 +214,9 @@ impl Fjall {
         let count = records.len() as u64;
         let mut batch = Batch::default();
         for (key, value) in records {
-            batch.put(kind, key.to_vec(), value.to_vec());
+            batch.put(kind, key, value);
         }
-        self.write(batch)?;
+        self.write(&mut batch)?;
         Ok(count)
     }
 
@@ -263,7 +270,7 @@ impl Fjall {
     }
 
     /// Writes a batch under the next number.
-    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+    fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -272,7 +279,9 @@ impl Fjall {
             SyncMode::Always => PersistMode::SyncData,
             SyncMode::Interval(_) | SyncMode::Off => PersistMode::Buffer,
         };
-        let mut written = self.database.batch().durability(Some(durability));
+        let database = self.database.clone();
+        let mut written = OwnedWriteBatch::with_capacity(database, batch.len().saturating_add(1))
+            .durability(Some(durability));
         for (kind, key, value) in batch.finish(number) {
             let table = self.table(kind);
             match value {
@@ -303,7 +312,7 @@ impl Fjall {
                 for kind in [Kind::Subscription, Kind::Queue, Kind::InFlight, Kind::Received] {
                     steps.forget(kind, &prefix);
                     for guard in self.table(kind).prefix(&prefix) {
-                        steps.remove(kind, guard.key()?.to_vec());
+                        steps.remove(kind, guard.key()?);
                     }
                 }
                 steps.remove(Kind::Session, prefix.clone());
@@ -376,15 +385,17 @@ fn options(kind: Kind) -> KeyspaceCreateOptions {
 
 impl Store for Fjall {
     fn commit(&mut self, batch: &[Written]) -> Result<(), StoreError> {
-        let mut steps = Batch::default();
+        let mut steps = std::mem::take(&mut self.batch);
         for written in batch {
             let mut rest = &written.changes[..];
-            while let Some((step, used)) = record::step(rest) {
+            while let Some((step, used)) = record::step(rest, &mut self.room) {
                 self.add(step, &mut steps)?;
                 rest = rest.get(used..).unwrap_or_default();
             }
         }
-        self.write(steps)
+        self.write(&mut steps)?;
+        self.batch = steps;
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -469,12 +480,12 @@ impl Store for Fjall {
                 let key = guard.key()?;
                 let number = key.first_chunk().map(|key| MessageNumber(u64::from_be_bytes(*key)));
                 if number.is_none_or(|number| !wanted.contains(&number)) {
-                    batch.remove(Kind::Message, key.to_vec());
+                    batch.remove(Kind::Message, key);
                 }
             }
         }
-        batch.put(Kind::Meta, SHARDS.to_vec(), now.to_vec());
-        self.write(batch)
+        batch.put(Kind::Meta, SHARDS.into(), now.into());
+        self.write(&mut batch)
     }
 
     fn has_room(&self) -> Result<bool, StoreError> {

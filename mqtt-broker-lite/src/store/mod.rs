@@ -217,15 +217,20 @@ pub struct Pending {
     /// What each shard wrote, in its order, counted over all shards.
     waiting: BTreeMap<ShardId, VecDeque<(u64, Written)>>,
     count: u64,
-    /// How many parts of each of these causes are still missing.
+    /// How many parts are still missing of causes that are not complete.
     missing: BTreeMap<Cause, u16>,
 }
 
 impl Pending {
     /// A shard wants this to become safe.
     pub fn write(&mut self, writer: ShardId, cause: Cause, part: Part, changes: Vec<Change>) {
-        let missing = self.missing.entry(cause).or_insert(part.of);
-        *missing = missing.saturating_sub(1);
+        if part.of > 1 {
+            let missing = self.missing.entry(cause).or_insert(part.of);
+            *missing = missing.saturating_sub(1);
+            if *missing == 0 {
+                self.missing.remove(&cause);
+            }
+        }
         self.count = self.count.saturating_add(1);
         let written = (self.count, Written { writer, cause, changes });
         self.waiting.entry(writer).or_default().push_back(written);
@@ -240,42 +245,38 @@ impl Pending {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.missing.is_empty()
+        self.waiting.values().all(VecDeque::is_empty)
     }
 
     /// Everything that can become safe now, as one batch that is kept whole or not at all: causes wait for each other
     /// where two shards wrote them in different orders. In the batch everything stands in the order in which it was
     /// written: what a shard wrote because of what another had written before comes after it.
     pub fn take(&mut self) -> Vec<Written> {
-        let ready = self.ready();
+        let held_up = self.held_up();
         let mut batch = Vec::new();
         for queue in self.waiting.values_mut() {
-            while queue.front().is_some_and(|(_, written)| ready.contains(&written.cause)) {
+            while queue.front().is_some_and(|(_, written)| !held_up.contains(&written.cause)) {
                 batch.extend(queue.pop_front());
             }
         }
-        self.missing.retain(|cause, _| !ready.contains(cause));
-        batch.sort_unstable_by_key(|(count, _)| *count);
+        // Of each shard it is sorted already.
+        batch.sort_by_key(|(count, _)| *count);
         batch.into_iter().map(|(_, written)| written).collect()
     }
 
-    /// The causes that are complete, less those behind one that is not.
-    fn ready(&self) -> BTreeSet<Cause> {
-        let complete = self.missing.iter().filter(|(_, missing)| **missing == 0);
-        let mut ready: BTreeSet<Cause> = complete.map(|(cause, _)| *cause).collect();
+    /// The causes that are not complete, and those of which something stands behind one that is held up.
+    fn held_up(&self) -> BTreeSet<Cause> {
+        let mut held_up: BTreeSet<Cause> = self.missing.keys().copied().collect();
         loop {
-            let before = ready.len();
-            for queue in self.waiting.values() {
-                let mut is_blocked = false;
-                for (_, written) in queue {
-                    is_blocked |= !ready.contains(&written.cause);
-                    if is_blocked {
-                        ready.remove(&written.cause);
-                    }
-                }
+            let before = held_up.len();
+            // Most of the time everything is complete.
+            for queue in self.waiting.values().filter(|_| before > 0) {
+                let behind = queue.iter().skip_while(|(_, written)| !held_up.contains(&written.cause));
+                let behind: Vec<Cause> = behind.map(|(_, written)| written.cause).collect();
+                held_up.extend(behind);
             }
-            if ready.len() == before {
-                return ready;
+            if held_up.len() == before {
+                return held_up;
             }
         }
     }

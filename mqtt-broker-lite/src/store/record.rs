@@ -5,6 +5,7 @@ use crate::core::{
     Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, StoredWill, SubscriptionRecord,
 };
 use bytes::Bytes;
+use fjall::Slice;
 use mqtt_packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use std::sync::Arc;
 use thiserror::Error;
@@ -56,20 +57,20 @@ impl Kind {
 #[error("a record of {} cannot be read", .0.name())]
 pub struct Unreadable(pub(super) Kind);
 
-/// What a change does to its table.
+/// What a change does to its table. Nearly all keys are so short that a slice of the database has them within itself.
 #[derive(Debug)]
 pub(super) enum Step {
-    Put(Kind, Vec<u8>, Vec<u8>),
+    Put(Kind, Slice, Slice),
     /// Of a key that is written once and removed once.
-    Remove(Kind, Vec<u8>),
+    Remove(Kind, Slice),
     /// Everything of a session or group but the record itself, which is removed by its own step.
     Forget(SessionNumber),
     Nothing,
 }
 
 /// What the first of these changes does, together with those behind it that are stored with it: a message with its one
-/// place in a queue, and that it is in flight. How many that are.
-pub(super) fn step(changes: &[Change]) -> Option<(Step, usize)> {
+/// place in a queue, and that it is in flight. How many that are. `room` is memory that is used again.
+pub(super) fn step(changes: &[Change], room: &mut Vec<u8>) -> Option<(Step, usize)> {
     let (first, rest) = changes.split_first()?;
     if let Change::Message(number, stored) = first
         && number.is_alone()
@@ -77,12 +78,12 @@ pub(super) fn step(changes: &[Change]) -> Option<(Step, usize)> {
         && message == number
     {
         let serial = serial_of(queued, rest.get(1));
-        let step = place(queued, serial, Some(stored))?;
+        let step = place(queued, serial, Some(stored), room)?;
         return Some((step, if serial.is_some() { 3 } else { 2 }));
     }
     if let queued @ Change::Queued { .. } = first {
         let serial = serial_of(queued, rest.first());
-        return Some((place(queued, serial, None)?, if serial.is_some() { 2 } else { 1 }));
+        return Some((place(queued, serial, None, room)?, if serial.is_some() { 2 } else { 1 }));
     }
     Some((single(first), 1))
 }
@@ -100,11 +101,12 @@ fn serial_of(queued: &Change, next: Option<&Change>) -> Option<u64> {
 
 /// A place in a queue. Behind the message's number: the QoS, and which of these follow: the count of packet identifiers,
 /// the identifiers of subscriptions, the message.
-fn place(queued: &Change, serial: Option<u64>, with: Option<&Message>) -> Option<Step> {
+fn place(queued: &Change, serial: Option<u64>, with: Option<&Message>, room: &mut Vec<u8>) -> Option<Step> {
     let Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } = queued else {
         return None;
     };
-    let mut value = Writer(Vec::with_capacity(with.map_or(16, Message::size).saturating_add(16)));
+    room.clear();
+    let mut value = Writer(std::mem::take(room));
     value.0.extend(number.0.to_be_bytes());
     let bits = u8::from(*retain) << 2 | u8::from(with.is_some()) << 3 | u8::from(serial.is_some()) << 4;
     value.0.push(*qos as u8 | bits);
@@ -120,24 +122,26 @@ fn place(queued: &Change, serial: Option<u64>, with: Option<&Message>) -> Option
     if let Some(with) = with {
         value.message(with);
     }
-    Some(Step::Put(Kind::Queue, pair(*session, *sequence), value.0))
+    let stored = Slice::from(&value.0[..]);
+    *room = value.0;
+    Some(Step::Put(Kind::Queue, pair(*session, *sequence), stored))
 }
 
 fn single(change: &Change) -> Step {
     match change {
         Change::Session(number, record) => Step::Put(Kind::Session, key(*number), session(record)),
         Change::SessionGone(number) | Change::GroupGone(number) => Step::Forget(*number),
-        Change::Group(number, name) => Step::Put(Kind::Group, key(*number), name.as_bytes().to_vec()),
+        Change::Group(number, name) => Step::Put(Kind::Group, key(*number), name.as_bytes().into()),
         Change::Subscription(number, filter, record) => {
             Step::Put(Kind::Subscription, named(*number, filter), subscription(*record))
         }
         Change::SubscriptionGone(number, filter) => Step::Remove(Kind::Subscription, named(*number, filter)),
         Change::Message(number, stored) => {
-            Step::Put(Kind::Message, number.0.to_be_bytes().to_vec(), message(stored))
+            Step::Put(Kind::Message, number.0.to_be_bytes().into(), message(stored))
         }
         // It went with its place.
         Change::MessageGone(number) if number.is_alone() => Step::Nothing,
-        Change::MessageGone(number) => Step::Remove(Kind::Message, number.0.to_be_bytes().to_vec()),
+        Change::MessageGone(number) => Step::Remove(Kind::Message, number.0.to_be_bytes().into()),
         // These have a way of their own.
         Change::Queued { .. } => Step::Nothing,
         Change::QueuedGone(session, sequence) => Step::Remove(Kind::Queue, pair(*session, *sequence)),
@@ -146,13 +150,13 @@ fn single(change: &Change) -> Step {
             value.int(*sequence);
             // Counted from 1, so 0 is free.
             value.int(received.unwrap_or(0));
-            Step::Put(Kind::InFlight, pair(*session, *serial), value.0)
+            Step::Put(Kind::InFlight, pair(*session, *serial), value.0.into())
         }
         Change::InFlightGone(session, serial) => Step::Remove(Kind::InFlight, pair(*session, *serial)),
-        Change::Received(session, id) => Step::Put(Kind::Received, identified(*session, *id), Vec::new()),
+        Change::Received(session, id) => Step::Put(Kind::Received, identified(*session, *id), Slice::empty()),
         Change::ReceivedGone(session, id) => Step::Remove(Kind::Received, identified(*session, *id)),
-        Change::Retained(stored) => Step::Put(Kind::Retained, stored.topic.to_vec(), message(stored)),
-        Change::RetainedGone(topic) => Step::Remove(Kind::Retained, topic.as_bytes().to_vec()),
+        Change::Retained(stored) => Step::Put(Kind::Retained, stored.topic[..].into(), message(stored)),
+        Change::RetainedGone(topic) => Step::Remove(Kind::Retained, topic.as_bytes().into()),
     }
 }
 
@@ -219,29 +223,27 @@ pub(super) fn change(kind: Kind, key: &[u8], value: &[u8]) -> Result<Change, Unr
     read.filter(|_| key.0.is_empty() && value.0.is_empty()).ok_or(Unreadable(kind))
 }
 
-pub(super) fn key(number: SessionNumber) -> Vec<u8> {
-    number.0.to_be_bytes().to_vec()
+pub(super) fn key(number: SessionNumber) -> Slice {
+    number.0.to_be_bytes().into()
 }
 
-pub(super) fn pair(session: SessionNumber, count: u64) -> Vec<u8> {
-    let mut key = key(session);
-    key.extend(count.to_be_bytes());
-    key
+pub(super) fn pair(session: SessionNumber, count: u64) -> Slice {
+    let mut key = [0; 16];
+    let (first, second) = key.split_at_mut(8);
+    first.copy_from_slice(&session.0.to_be_bytes());
+    second.copy_from_slice(&count.to_be_bytes());
+    key.into()
 }
 
-fn named(session: SessionNumber, name: &str) -> Vec<u8> {
-    let mut key = key(session);
-    key.extend(name.as_bytes());
-    key
+fn named(session: SessionNumber, name: &str) -> Slice {
+    [&session.0.to_be_bytes()[..], name.as_bytes()].concat().into()
 }
 
-fn identified(session: SessionNumber, id: PacketId) -> Vec<u8> {
-    let mut key = key(session);
-    key.extend(id.get().to_be_bytes());
-    key
+fn identified(session: SessionNumber, id: PacketId) -> Slice {
+    [&session.0.to_be_bytes()[..], &id.get().to_be_bytes()].concat().into()
 }
 
-fn session(record: &SessionRecord) -> Vec<u8> {
+fn session(record: &SessionRecord) -> Slice {
     let mut value = Writer::default();
     value.client(&record.client);
     value.int(u64::from(record.expiry));
@@ -251,7 +253,7 @@ fn session(record: &SessionRecord) -> Vec<u8> {
         value.int(u64::from(will.delay));
         value.message(&will.message);
     }
-    value.0
+    value.0.into()
 }
 
 fn read_session(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
@@ -276,7 +278,7 @@ fn read_group(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
     Some(Change::Group(number, std::str::from_utf8(value.rest()).ok()?.into()))
 }
 
-fn subscription(record: SubscriptionRecord) -> Vec<u8> {
+fn subscription(record: SubscriptionRecord) -> Slice {
     let options = record.options;
     let handling = match options.retain_handling {
         RetainHandling::SendAtSubscribe => 0,
@@ -290,7 +292,7 @@ fn subscription(record: SubscriptionRecord) -> Vec<u8> {
         | handling << 4;
     let mut value = Writer(vec![bits]);
     value.int(u64::from(record.id));
-    value.0
+    value.0.into()
 }
 
 fn read_subscription(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
@@ -312,10 +314,10 @@ fn read_subscription(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Cha
     Some(Change::Subscription(number, filter, SubscriptionRecord { options, id }))
 }
 
-fn message(message: &Message) -> Vec<u8> {
+fn message(message: &Message) -> Slice {
     let mut value = Writer(Vec::with_capacity(message.size().saturating_add(16)));
     value.message(message);
-    value.0
+    value.0.into()
 }
 
 fn read_message(value: &mut Reader<'_>) -> Option<Message> {
