@@ -27,7 +27,8 @@ pub mod store;
 
 pub use mqtt_packet::{QoS, StringError};
 pub use shell::{
-    Applicant, Authenticator, Broker, Builder, Listen, ListenLimits, StartError, Subscription, Task,
+    Applicant, Authenticator, Broker, Builder, Inherited, Listen, ListenLimits, StartError, Subscription,
+    Task,
 };
 #[cfg(feature = "tls")]
 pub use shell::{ClientCertificates, ReadCertificates, TlsFiles};

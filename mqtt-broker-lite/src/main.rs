@@ -4,6 +4,7 @@
 
 mod import;
 mod passwd;
+mod service_manager;
 mod store_command;
 
 use cap::Cap;
@@ -157,7 +158,9 @@ fn run(options: Options) -> Result<(), String> {
             std::process::exit(1);
         });
     }
-    builder = builder.memory_budget(config.memory_budget, || ALLOCATOR.allocated());
+    builder = builder
+        .inherit(service_manager::sockets()?)
+        .memory_budget(config.memory_budget, || ALLOCATOR.allocated());
     let broker = builder.start().map_err(|error| error.to_string())?;
     for url in broker.urls() {
         eprintln!("listening on {url}");
@@ -166,12 +169,17 @@ fn run(options: Options) -> Result<(), String> {
         eprintln!("metrics at {url}");
     }
     say_what_to_try(&broker);
+    service_manager::ready();
     for signal in signals.forever() {
         if signal != SIGHUP {
             break;
         }
+        service_manager::reloading();
         reload(&broker, access.as_ref());
+        // Also where everything stays as it was.
+        service_manager::ready();
     }
+    service_manager::stopping();
     broker.shutdown();
     Ok(())
 }

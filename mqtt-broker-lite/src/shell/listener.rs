@@ -2,6 +2,7 @@
 
 use super::StartError;
 use super::carrier::{Carrier, Layer};
+use super::inherited::Inherited;
 use super::stream::Stream;
 use mio::event::Source;
 use mio::net::TcpListener;
@@ -229,7 +230,8 @@ impl Certificates {
 enum Waiting {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener, PathBuf),
+    /// With its path, if the socket is to go with the listener.
+    Unix(UnixListener, Option<PathBuf>),
 }
 
 pub(super) struct Listener {
@@ -246,14 +248,23 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn open(address: Address, listen: &Listen, first: u32) -> Result<Self, StartError> {
+    pub(super) fn open(
+        address: Address,
+        listen: &Listen,
+        first: u32,
+        inherited: &mut Inherited,
+    ) -> Result<Self, StartError> {
         let url = &listen.url;
         let failed = |source| StartError::Listen { url: url.clone(), source };
         let first = first as usize;
         match address {
             #[cfg(unix)]
             Address::Unix(path) => Ok(Self {
-                socket: Waiting::Unix(open_unix(&path).map_err(failed)?, path),
+                socket: match inherited.take_unix(&path) {
+                    // Whoever opened it takes it away.
+                    Some(socket) => Waiting::Unix(socket.map_err(failed)?, None),
+                    None => Waiting::Unix(open_unix(&path).map_err(failed)?, Some(path)),
+                },
                 url: url.clone(),
                 address: None,
                 #[cfg(feature = "tls")]
@@ -268,7 +279,8 @@ impl Listener {
             Address::Net { scheme, kind, candidates, path } => {
                 #[cfg(feature = "tls")]
                 let certificates = certificates(listen, kind)?;
-                let socket = bind(&candidates).map_err(failed)?;
+                let handed = inherited.take_tcp(&candidates);
+                let socket = handed.unwrap_or_else(|| bind(&candidates)).map_err(failed)?;
                 let address = socket.local_addr().map_err(failed)?;
                 #[cfg(feature = "ws")]
                 let rules = kind.is_web().then(|| {
@@ -380,7 +392,7 @@ fn open_unix(path: &std::path::Path) -> io::Result<UnixListener> {
 impl Drop for Listener {
     fn drop(&mut self) {
         #[cfg(unix)]
-        if let Waiting::Unix(_, path) = &self.socket {
+        if let Waiting::Unix(_, Some(path)) = &self.socket {
             // Somebody else may have removed it.
             let _ = std::fs::remove_file(path);
         }

@@ -9,6 +9,7 @@ mod carrier;
 mod control;
 mod disk;
 mod guard;
+mod inherited;
 mod inside;
 mod listener;
 mod mailbox;
@@ -36,6 +37,7 @@ pub use carrier::tls::{ClientCertificates, TlsFiles};
 use control::Control;
 use disk::{Committer, OnCommit, OnFault};
 use guard::Guard;
+pub use inherited::Inherited;
 pub use inside::Subscription;
 #[cfg(feature = "cli")]
 pub(crate) use listener::is_local;
@@ -80,6 +82,12 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// A socket was handed over that no listener wants.
+    #[error("{address} was handed over, but no listener has this address")]
+    Unclaimed {
+        /// Where it listens.
+        address: String,
+    },
     /// A listener would let everybody in from everywhere.
     #[error(
         "{url} is reachable from other machines, but nobody is asked who he is: listen on 127.0.0.1, or configure a password_file, [jwt], certificates of clients, or allow_anonymous = true"
@@ -122,6 +130,7 @@ pub struct Builder {
     on_fault: Option<OnFault>,
     max_connections: usize,
     budget: Option<Budget>,
+    inherited: Inherited,
     #[cfg(feature = "access")]
     access: Option<Arc<FileAccess>>,
     #[cfg(feature = "metrics")]
@@ -136,6 +145,13 @@ impl Builder {
     #[must_use]
     pub fn listen(mut self, listen: impl Into<Listen>) -> Self {
         self.listens.push(listen.into());
+        self
+    }
+
+    /// Takes sockets that listen already.
+    #[must_use]
+    pub fn inherit(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
         self
     }
 
@@ -248,8 +264,10 @@ impl Builder {
         let (shards, store) = self.restore(clock)?;
         let mut listeners = Vec::new();
         for (address, listen) in addresses.into_iter().zip(&self.listens) {
-            listeners.push(Listener::open(address, listen, self.settings.max_connect_size)?);
+            let first = self.settings.max_connect_size;
+            listeners.push(Listener::open(address, listen, first, &mut self.inherited)?);
         }
+        self.inherited.check_taken()?;
         let addresses = listeners.iter().filter_map(Listener::address).collect();
         let urls = listeners.iter().map(|listener| listener.url().to_owned()).collect();
         #[cfg(feature = "tls")]
@@ -450,6 +468,7 @@ impl Broker {
             on_fault: None,
             max_connections: usize::MAX,
             budget: None,
+            inherited: Inherited::default(),
             #[cfg(feature = "access")]
             access: None,
             #[cfg(feature = "metrics")]
