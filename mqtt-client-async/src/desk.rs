@@ -89,8 +89,7 @@ impl Tickets {
     }
 }
 
-/// After so many messages of QoS 0 who receives has a turn: they are in the processor's cache then, and their memory is
-/// used again.
+/// After so many messages who receives has a turn: they are in the processor's cache then, and their memory is used again.
 const TURN: usize = 64;
 
 /// A message that comes in pieces.
@@ -104,8 +103,10 @@ pub(crate) struct Desk {
     shared: Arc<Shared>,
     tickets: Tickets,
     incoming: Option<Incoming>,
-    /// Messages of QoS 0 that came; they go to their streams together.
-    arrived: Vec<Message>,
+    /// Messages that came, with the right to acknowledge them; they go to their streams together.
+    arrived: VecDeque<(Message, Option<Receipt>)>,
+    /// What of them no stream holds back.
+    accepted: Vec<Receipt>,
     /// The topics of messages that no stream wanted, to be told.
     unrouted: Vec<String>,
     /// What the server said besides a reason code; its outcome is the next.
@@ -130,7 +131,8 @@ impl Desk {
             shared,
             tickets: Tickets::new(),
             incoming: None,
-            arrived: Vec::new(),
+            arrived: VecDeque::new(),
+            accepted: Vec::new(),
             unrouted: Vec::new(),
             said: None,
             end_reason: None,
@@ -183,6 +185,7 @@ impl Desk {
     pub(crate) fn disconnected(&mut self) {
         self.connected = false;
         self.incoming = None;
+        self.arrived.clear();
         self.said = None;
         self.end_reason = None;
     }
@@ -220,21 +223,16 @@ impl Desk {
     }
 
     /// Anything but the beginning of a connection.
-    pub(crate) fn handle(
-        &mut self,
-        engine: &mut Engine<'_>,
-        event: EngineEvent<'_>,
-    ) -> Result<(), ConnectionError> {
+    pub(crate) fn handle(&mut self, engine: &mut Engine<'_>, event: &EngineEvent<'_>) {
         match event {
             EngineEvent::Message { publish, receipt } => {
                 if publish.payload.len() > self.max_message_size {
                     self.pass_over(publish.topic.as_str(), publish.payload.len());
-                    accept(engine, receipt);
-                    return Ok(());
+                    return accept(engine, *receipt);
                 }
-                let mut message = MessageBuilder::new(&publish, publish.payload.len());
+                let mut message = MessageBuilder::new(publish, publish.payload.len());
                 message.push(publish.payload);
-                self.deliver(engine, message.finish(), receipt);
+                self.arrived.push_back((message.finish(), *receipt));
             }
             EngineEvent::MessageStart(head) => {
                 let len = head.payload_len as usize;
@@ -249,15 +247,17 @@ impl Desk {
                 if let Some(Incoming::Build(message)) = &mut self.incoming {
                     message.push(bytes);
                 }
-                if last {
+                if *last {
                     match self.incoming.take() {
-                        Some(Incoming::Build(message)) => self.deliver(engine, message.finish(), receipt),
-                        _ => accept(engine, receipt),
+                        Some(Incoming::Build(message)) => {
+                            self.arrived.push_back((message.finish(), *receipt))
+                        }
+                        _ => accept(engine, *receipt),
                     }
                 }
             }
             EngineEvent::Acknowledged(ticket, ack) => {
-                self.said = Some((ticket, PropertyList::copy(&ack.properties)));
+                self.said = Some((*ticket, PropertyList::copy(&ack.properties)));
             }
             EngineEvent::Refused(connack) => {
                 let words = words(connack.reason_code, &connack.properties);
@@ -269,7 +269,6 @@ impl Desk {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn pass_over(&self, topic: &str, len: usize) {
@@ -277,45 +276,40 @@ impl Desk {
         self.shared.emit(&Event::MessageTooLarge { topic: topic.to_owned(), len });
     }
 
-    /// A message is whole.
-    fn deliver(&mut self, engine: &mut Engine<'_>, message: Message, receipt: Option<Receipt>) {
-        let Some(receipt) = receipt else {
-            return self.arrived.push(message);
-        };
-        self.flush();
-        let mut state = self.shared.lock();
-        let placed = place(&mut state, &mut self.wakers, message, Some(receipt));
-        self.is_over = state.over > 0;
-        drop(state);
-        if !placed.is_held {
-            accept(engine, Some(receipt));
-        }
-        self.unrouted.extend(placed.unrouted);
-        self.placed();
-    }
-
-    /// Whether so many messages of QoS 0 came that who receives should have a turn.
-    pub(crate) const fn has_enough(&self) -> bool {
+    /// Whether so many messages came that who receives should have a turn.
+    pub(crate) fn has_enough(&self) -> bool {
         self.arrived.len() >= TURN
     }
 
-    /// Puts the messages of QoS 0 that came into their streams.
-    pub(crate) fn flush(&mut self) {
+    /// Puts the messages that came into their streams, as long as these hold no more than they may, and accepts those that
+    /// none of them holds back. False where there are none to put.
+    pub(crate) fn flush(&mut self, engine: &mut Engine<'_>) -> bool {
         if self.arrived.is_empty() {
-            return;
+            return false;
         }
         let mut state = self.shared.lock();
-        for message in self.arrived.drain(..) {
-            self.unrouted.extend(place(&mut state, &mut self.wakers, message, None).unrouted);
+        let mut has_placed = false;
+        while state.over == 0 {
+            let Some((message, receipt)) = self.arrived.pop_front() else {
+                break;
+            };
+            let placed = place(&mut state, &mut self.wakers, message, receipt);
+            self.accepted.extend(receipt.filter(|_| !placed.is_held));
+            self.unrouted.extend(placed.unrouted);
+            has_placed = true;
         }
         self.is_over = state.over > 0;
         drop(state);
-        self.placed();
+        for receipt in self.accepted.drain(..) {
+            accept(engine, Some(receipt));
+        }
+        self.has_delivered |= has_placed;
+        self.tell();
+        has_placed
     }
 
     /// Messages are where they belong, outside of the lock.
-    fn placed(&mut self) {
-        self.has_delivered = true;
+    fn tell(&mut self) {
         for topic in self.unrouted.drain(..) {
             self.shared.emit(&Event::Unrouted { topic });
         }
@@ -410,19 +404,23 @@ fn place(state: &mut State, wakers: &mut Vec<Waker>, message: Message, receipt: 
         None => 0,
     };
     let mut hold = receipt.filter(|_| holders > 0).map(|receipt| Hold::split(receipt, holders));
-    let unrouted = streams.is_empty().then(|| message.topic().to_owned());
-    let mut message = Some(message);
-    let last = streams.len().wrapping_sub(1);
-    for (at, key) in streams.iter().enumerate() {
-        // The last one needs no copy.
-        let copy = if at == last { message.take() } else { message.clone() };
-        let (Some(queue), Some(message)) = (queues.get_mut(*key), copy) else {
-            continue;
+    let mut put = |key: usize, message: Message| {
+        let Some(queue) = queues.get_mut(key) else {
+            return;
         };
         let hold = if queue.holds(message.len()) { hold.as_mut().map(|next| next()) } else { None };
         let was_over = queue.is_over();
         wakers.extend(queue.push(message, hold));
         *over = over.saturating_add(usize::from(!was_over && queue.is_over()));
+    };
+    let mut unrouted = None;
+    match streams.split_last() {
+        None => unrouted = Some(message.topic().to_owned()),
+        Some((&last, others)) => {
+            others.iter().for_each(|&key| put(key, message.clone()));
+            // This one needs no copy.
+            put(last, message);
+        }
     }
     Placed { is_held: holders > 0, unrouted }
 }

@@ -2,11 +2,15 @@
 //! rumqttc and of Paho C, on a mosquitto that this program starts, on our broker, and on servers inside of it that do
 //! nothing but take or send.
 //!
+//! The limits of both are opened: a message that they drop would be waited for in vain.
+//!
 //! Each line is the median of five runs that take turns; a factor of 2 makes each run twice as long, and a
 //! word picks the lines that have it. Each Rust client runs in a task of a runtime of one thread, whose processor time
 //! is what counts; Paho C is a program of its own, and all of that counts.
 //!
 //! `bench-clients blocking [FACTOR [WORD]]`: the same with the blocking client as ours.
+//!
+//! With the variable `ONLY_OURS` set, ours run alone: to look at them with a profiler.
 //!
 //! `bench-clients idle N [small]`: memory of N clients that do nothing.
 
@@ -85,6 +89,9 @@ fn cpu_time() -> Duration {
 }
 
 fn median(runs: &[Found]) -> Found {
+    if runs.is_empty() {
+        return Found::default();
+    }
     let of = |what: fn(&Found) -> f64| {
         let mut figures: Vec<f64> = runs.iter().map(what).collect();
         figures.sort_by(f64::total_cmp);
@@ -98,6 +105,10 @@ fn run<F: Future<Output: Send> + Send + 'static>(work: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // As a task, not as the runtime's first future, which every wake-up costs a system call.
     runtime.block_on(async { tokio::spawn(work).await.unwrap() })
+}
+
+fn is_alone() -> bool {
+    std::env::var_os("ONLY_OURS").is_some()
 }
 
 fn is_blocking() -> bool {
@@ -144,7 +155,7 @@ impl Line<'_> {
         let mut peers: [Run<'_>; 3] = [ours, peer, paho];
         for _ in 0..5 {
             for (at, peer) in peers.iter_mut().enumerate() {
-                if at == 2 && !paho::is_there() {
+                if at > 0 && is_alone() || at == 2 && !paho::is_there() {
                     continue;
                 }
                 let (start, before) = (Instant::now(), self.mosquitto.map(server::Mosquitto::cpu_time));
@@ -154,8 +165,7 @@ impl Line<'_> {
                 }
             }
         }
-        let [a, b] = [&all[0], &all[1]].map(|runs| median(runs));
-        let c = if all[2].is_empty() { Found::default() } else { median(&all[2]) };
+        let [a, b, c] = all.map(|runs| median(&runs));
         let row = |unit: &str, figure: fn(&Found) -> f64, is_better_when_less: bool| {
             let (a, b, c) = (figure(&a), figure(&b), figure(&c));
             let ratio = |other: f64| if is_better_when_less { other / a } else { a / other };
@@ -208,8 +218,8 @@ fn main() {
     println!("open files: {:?}", getrlimit(Resource::Nofile).current);
     println!("{:<31} {:>10} {:>10} {:>10} {:>13}", "", "ours", "rumqttc", "Paho C", "ours ahead");
     let mosquitto = server::Mosquitto::start();
-    let broker = Broker::builder().listen("mqtt://127.0.0.1:0").start().unwrap();
-    let broker_port = broker.urls().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    let broker = Broker::builder().listen("mqtt://127.0.0.1:0").settings(server::opened()).start().unwrap();
+    let broker_port = broker.addresses()[0].port();
     for (name, port) in [("mosquitto", mosquitto.port), ("our broker", broker_port)] {
         let line = |what: String| Line {
             what: format!("{name} {what}"),

@@ -6,11 +6,22 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mqtt_broker_lite::core::Settings;
 use mqtt_packet::{
     Ack, AckKind, Delivery, Frame, PacketId, PacketType, Publish, QoS, SliceSink, TopicName, Version,
 };
 
 use crate::PAYLOAD;
+
+/// Our broker with its limits opened.
+pub fn opened() -> Settings {
+    Settings {
+        max_queue_messages: usize::MAX,
+        max_queue_bytes: usize::MAX,
+        slow_queue_bytes: usize::MAX,
+        ..Settings::default()
+    }
+}
 
 pub struct Mosquitto {
     child: Child,

@@ -393,9 +393,10 @@ impl<'b> Session<'b> {
     /// Deals with all that is whole, or as much of it as is enough for a turn.
     fn handle_pieces(&mut self, now: Instant) -> Result<bool, ConnectionError> {
         let result = self.handle_some(now);
-        self.is_turn_over = self.desk.has_enough();
-        self.desk.flush();
-        result
+        let has_enough = self.desk.has_enough();
+        let has_placed = self.desk.flush(&mut self.engine);
+        self.is_turn_over = has_enough && has_placed;
+        Ok(result? || has_placed)
     }
 
     fn handle_some(&mut self, now: Instant) -> Result<bool, ConnectionError> {
@@ -412,17 +413,18 @@ impl<'b> Session<'b> {
             };
             progress = true;
             self.trace.received(&piece);
-            let event = self.engine.handle(time, piece, &mut self.aliases)?;
-            match event {
+            let mut event = None;
+            self.engine.handle_into(time, piece, &mut self.aliases, &mut event)?;
+            match &event {
                 None => {}
-                Some(EngineEvent::Auth(auth)) => self.authentication.heard(&auth)?,
+                Some(EngineEvent::Auth(auth)) => self.authentication.heard(auth)?,
                 Some(EngineEvent::Connected(connected)) => {
                     let data = connected.properties.authentication_data();
                     self.authentication.finish(data)?;
                     self.connect_deadline = None;
-                    self.desk.connected(&connected, &mut self.inbox.control);
+                    self.desk.connected(connected, &mut self.inbox.control);
                 }
-                Some(event) => self.desk.handle(&mut self.engine, event)?,
+                Some(event) => self.desk.handle(&mut self.engine, event),
             }
         }
         Ok(progress)

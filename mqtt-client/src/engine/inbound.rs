@@ -37,8 +37,11 @@ impl Engine<'_> {
         Ok(event)
     }
 
-    /// The same; the event, which is large, is made where it is wanted.
-    pub(crate) fn handle_into<'rx>(
+    /// The same as [`handle`](Self::handle); the event, which is large, is made where it is wanted.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_into<'rx>(
         &mut self,
         now: Instant,
         piece: Piece<'rx>,
@@ -148,15 +151,17 @@ impl Engine<'_> {
         Ok(())
     }
 
-    pub(super) fn arrival(&self, delivery: Delivery) -> Arrival {
+    /// What follows from a message, and where its identifier is if that is known.
+    pub(super) fn arrival(&self, delivery: Delivery) -> (Arrival, Option<u16>) {
         let known = delivery.id().and_then(|id| self.inbox.find(id));
-        let stage = known.and_then(|at| self.inbox.slots().get(at)).map(ReceivedSlot::stage);
-        match (stage, delivery.qos()) {
+        let stage = known.and_then(|at| self.inbox.slot(at)).map(ReceivedSlot::stage);
+        let arrival = match (stage, delivery.qos()) {
             // A server that uses the identifier of a QoS 2 message again is done with that message. It is when its
             // new session began with a CONNACK that never came here; to insist would end every connection.
             (Some(Receiving::AwaitPubRel), QoS::AtLeastOnce) => Arrival::Deliver,
             (stage, qos) => Receiving::arrived(stage, qos),
-        }
+        };
+        (arrival, known)
     }
 
     /// Takes over a message that is here whole, and sees to its acknowledgement.
@@ -165,15 +170,16 @@ impl Engine<'_> {
             return Ok(Taken::Deliver(None));
         };
         match self.arrival(delivery) {
-            Arrival::Deliver => self.forget(id),
-            Arrival::Wait => return Ok(Taken::Repeat),
-            Arrival::Again => {
-                self.again(id);
+            (Arrival::Deliver, None) => {}
+            (Arrival::Deliver, Some(known)) => self.forget(known),
+            (Arrival::Wait, _) => return Ok(Taken::Repeat),
+            (Arrival::Again, known) => {
+                self.again(known);
                 return Ok(Taken::Repeat);
             }
-            Arrival::Violation => return Err(ProtocolError::PacketIdInUse),
+            (Arrival::Violation, _) => return Err(ProtocolError::PacketIdInUse),
         }
-        if is_v5(self.settings.version) && self.inbox.len() >= self.receive_maximum() {
+        if is_v5(self.settings.version) && self.inbox.count() >= self.receive_maximum() {
             return Err(ProtocolError::ReceiveMaximum); // [MQTT-3.3.4-9]
         }
         let manual = self.settings.is_manual();
@@ -181,7 +187,7 @@ impl Engine<'_> {
             (QoS::AtLeastOnce, true) => Owed::Accept1,
             (QoS::AtLeastOnce, false) => {
                 // The common case takes no slot; it may not overtake an earlier one [MQTT-4.6.0-2].
-                let in_turn = self.inbox.slots().iter().all(|slot| slot.owed != Owed::PubAck);
+                let in_turn = self.inbox.owed().all(|slot| slot.owed != Owed::PubAck);
                 let v5 = is_v5(self.settings.version);
                 if in_turn && append_ack(&mut self.out, AckKind::PubAck, id, ReasonCode::SUCCESS, v5) {
                     return Ok(Taken::Deliver(None));
@@ -200,28 +206,31 @@ impl Engine<'_> {
 
     /// A message of QoS 2 that is known came again: its PUBREC has its place behind what came before this copy
     /// [MQTT-4.6.0-3].
-    fn again(&mut self, id: PacketId) {
-        let known = self.inbox.find(id);
-        let Some(slot) = known.and_then(|at| self.inbox.slots_mut().get_mut(at)) else {
+    fn again(&mut self, known: Option<u16>) {
+        let slot = known.and_then(|at| self.inbox.slot(at)).copied();
+        let (Some(at), Some(mut last)) = (known, slot) else {
             return;
         };
-        let mut last = *slot;
         if last.owed == Owed::Nothing {
             last.owed = Owed::PubRec;
         }
-        slot.owed = Owed::Gone;
-        self.inbox.close_ranks();
+        self.inbox.remove(at);
         // The place that it had is free.
         let _ = self.inbox.push(last);
     }
 
-    /// Nothing is known about this identifier any more.
-    fn forget(&mut self, id: PacketId) {
-        let forgotten = self.forgotten();
-        let known = self.inbox.find(id);
-        if let Some(slot) = known.and_then(|at| self.inbox.slots_mut().get_mut(at)) {
-            slot.owed = forgotten;
-            self.inbox.close_ranks();
+    /// Nothing is known about the identifier at this place any more.
+    fn forget(&mut self, known: u16) {
+        match self.forgotten() {
+            Owed::Gone => self.inbox.remove(known),
+            forgotten => self.owe(known, forgotten),
+        }
+    }
+
+    /// What is owed for the message at this place.
+    pub(super) fn owe(&mut self, at: u16, owed: Owed) {
+        if let Some(slot) = self.inbox.slot_mut(at) {
+            slot.owed = owed;
         }
     }
 
@@ -242,7 +251,7 @@ impl Engine<'_> {
             _ => self.accepted_exactly_once(),
         };
         let at = receipt.packet_id().and_then(|id| self.inbox.find(id));
-        let slot = at.and_then(|at| self.inbox.slots_mut().get_mut(at));
+        let slot = at.and_then(|at| self.inbox.slot_mut(at));
         let Some(slot) = slot.filter(|slot| slot.is_unaccepted() && receipt.connection == self.connection)
         else {
             return Err(RequestError::Stale);
@@ -318,16 +327,13 @@ impl Engine<'_> {
 
     fn released(&mut self, id: PacketId) -> Result<(), ProtocolError> {
         let durable = self.settings.is_durable();
-        let known = self.inbox.find(id);
-        let slot = known.and_then(|at| self.inbox.slots_mut().get_mut(at));
-        let stage = slot.as_ref().map(|slot| slot.stage());
+        let known = self.inbox.find(id).and_then(|at| Some((at, *self.inbox.slot(at)?)));
+        let stage = known.as_ref().map(|(_, slot)| slot.stage());
         let code = Receiving::released(stage).ok_or(ProtocolError::Acknowledgement)?;
-        match slot {
-            Some(slot) if slot.owed == Owed::Nothing => {
-                slot.owed = if durable { Owed::StorePubComp } else { Owed::PubComp };
-            }
-            // PUBREC is owed again, so PUBREL cannot be an answer to it: what it answers is an earlier one.
-            Some(slot) if slot.owed == Owed::PubRec => slot.owed = Owed::PubComp,
+        match known.map(|(at, slot)| (at, slot.owed)) {
+            Some((at, Owed::Nothing)) if durable => self.owe(at, Owed::StorePubComp),
+            // Where PUBREC is owed again, PUBREL cannot be an answer to it: what it answers is an earlier one.
+            Some((at, Owed::Nothing | Owed::PubRec)) => self.complete(at, id),
             Some(_) => {}
             None => {
                 let v5 = is_v5(self.settings.version);
@@ -335,6 +341,18 @@ impl Engine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Answers PUBREL for the message at this place. What is in front of it was acknowledged before, or did not come
+    /// before it: it waits for nothing.
+    fn complete(&mut self, at: u16, id: PacketId) {
+        let v5 = is_v5(self.settings.version);
+        if append_ack(&mut self.out, AckKind::PubComp, id, ReasonCode::SUCCESS, v5) {
+            self.inbox.remove(at);
+        } else {
+            self.owe(at, Owed::PubComp);
+            self.inbox.due = self.inbox.due.min(at);
+        }
     }
 
     /// SUBACK or UNSUBACK: one code for each filter, before 5.0 none in UNSUBACK.

@@ -64,7 +64,7 @@ use crate::event::{Loss, Outcome, Ticket};
 use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::options::Settings;
-use crate::session::{InFlight, Inbox, Owed, Stage, flag};
+use crate::session::{InFlight, Inbox, Owed, ReceivedSlot, Stage, flag};
 use crate::time::{Duration, Instant};
 use crate::topic_alias::{ALIASES, Aliases};
 use keep_alive::{Due, KeepAlive};
@@ -188,7 +188,7 @@ impl<'b> Engine<'b> {
 
     /// How many messages of QoS 1 and 2 came in and are not acknowledged to their end.
     pub const fn unacknowledged(&self) -> u16 {
-        self.inbox.len()
+        self.inbox.count()
     }
 
     /// Whether nothing is in flight and nothing waits to be transmitted.
@@ -211,11 +211,10 @@ impl<'b> Engine<'b> {
     /// Whether all memory for received messages is taken by messages that the application has not accepted. A 5.0
     /// server was told how many it may send, so reading need not stop for it.
     fn waits_for_application(&self) -> bool {
-        let slots = self.inbox.slots();
         self.settings.is_manual()
             && !is_v5(self.settings.version)
-            && slots.len() >= usize::from(self.inbox.capacity())
-            && slots.iter().any(|slot| slot.is_unaccepted())
+            && self.inbox.count() >= self.inbox.capacity()
+            && self.inbox.owed().any(ReceivedSlot::is_unaccepted)
     }
 
     /// Bytes to be written to the transport; empty where there is nothing to write now.
@@ -355,16 +354,13 @@ impl<'b> Engine<'b> {
         self.out.close();
         self.inflight.free_front();
         // What was not accepted, the server sends again; so the application is asked again.
-        for slot in self.inbox.slots_mut() {
-            slot.owed = match slot.owed {
-                Owed::PubRec => Owed::Nothing,
-                Owed::StorePubComp => Owed::StoreForget,
-                Owed::SyncPubComp => Owed::Forgotten,
-                Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp => Owed::Gone,
-                other => other,
-            };
-        }
-        self.inbox.close_ranks();
+        self.inbox.change(&|owed| match owed {
+            Owed::PubRec => Owed::Nothing,
+            Owed::StorePubComp => Owed::StoreForget,
+            Owed::SyncPubComp => Owed::Forgotten,
+            Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp => Owed::Gone,
+            other => other,
+        });
         if core::mem::take(&mut self.session_ends) {
             self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
         }
@@ -394,10 +390,7 @@ impl<'b> Engine<'b> {
             }
         }
         let forgotten = self.forgotten();
-        for slot in self.inbox.slots_mut() {
-            slot.owed = forgotten;
-        }
-        self.inbox.close_ranks();
+        self.inbox.change(&|_| forgotten);
     }
 
     /// What becomes of a received message of which nothing is known any more.

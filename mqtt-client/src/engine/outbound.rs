@@ -276,34 +276,29 @@ impl Engine<'_> {
 
     /// Sends the acknowledgements that are owed, in the order of the messages.
     fn acknowledge(&mut self) {
-        let Self { inbox, out, settings, .. } = self;
-        let mut blocked = false;
-        let mut any_gone = false;
-        for slot in inbox.slots_mut() {
+        let v5 = is_v5(self.settings.version);
+        while let Some(&slot) = self.inbox.slot(self.inbox.due) {
             let kind = match slot.owed {
                 Owed::PubAck => AckKind::PubAck,
                 Owed::PubRec => AckKind::PubRec,
                 Owed::PubComp => AckKind::PubComp,
-                Owed::Accept1 | Owed::Accept2 | Owed::StorePubRec | Owed::SyncPubRec => {
-                    blocked = true;
+                Owed::Accept1 | Owed::Accept2 | Owed::StorePubRec | Owed::SyncPubRec => return,
+                _ => {
+                    self.inbox.due = self.inbox.due.wrapping_add(1);
                     continue;
                 }
-                _ => continue,
             };
-            let waits = blocked && kind != AckKind::PubComp;
             let id = PacketId::new(slot.id).unwrap_or(PacketId::MIN);
             let code = ReasonCode(slot.reason);
-            if waits || !append_ack(out, kind, id, code, is_v5(settings.version)) {
-                blocked = true;
-                continue;
+            if !append_ack(&mut self.out, kind, id, code, v5) {
+                return;
             }
             // After a refusal the identifier is free [MQTT-4.3.3-9].
-            let stays = kind == AckKind::PubRec && !code.is_error();
-            slot.owed = if stays { Owed::Nothing } else { Owed::Gone };
-            any_gone |= !stays;
-        }
-        if any_gone {
-            inbox.close_ranks();
+            if kind == AckKind::PubRec && !code.is_error() {
+                self.owe(self.inbox.due, Owed::Nothing);
+            } else {
+                self.inbox.remove(self.inbox.due);
+            }
         }
     }
 

@@ -84,7 +84,9 @@ impl Engine<'_> {
     }
 
     fn poll_received(&mut self) -> Option<Change<'static>> {
-        for slot in self.inbox.slots_mut() {
+        let mut position = 0;
+        while let Some(slot) = self.inbox.slot_mut(position) {
+            position = position.wrapping_add(1);
             let key = RECEIVED.wrapping_add(slot.id.into());
             match slot.owed {
                 Owed::StorePubRec => {
@@ -113,16 +115,13 @@ impl Engine<'_> {
             }
         }
         let connected = self.phase == Phase::Connected;
-        for slot in self.inbox.slots_mut() {
-            slot.owed = match slot.owed {
-                Owed::SyncPubRec if connected => Owed::PubRec,
-                Owed::SyncPubRec => Owed::Nothing,
-                Owed::SyncPubComp if connected => Owed::PubComp,
-                Owed::SyncPubComp | Owed::Forgotten => Owed::Gone,
-                other => other,
-            };
-        }
-        self.inbox.close_ranks();
+        self.inbox.change(&|owed| match owed {
+            Owed::SyncPubRec if connected => Owed::PubRec,
+            Owed::SyncPubRec => Owed::Nothing,
+            Owed::SyncPubComp if connected => Owed::PubComp,
+            Owed::SyncPubComp | Owed::Forgotten => Owed::Gone,
+            other => other,
+        });
         self.pump();
     }
 

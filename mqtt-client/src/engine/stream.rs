@@ -162,7 +162,7 @@ impl Engine<'_> {
             head.publish.topic = aliases.resolve(&head.publish, self.alias_maximum)?;
         }
         let delivery = head.publish.delivery;
-        if self.arrival(delivery) == Arrival::Deliver {
+        if self.arrival(delivery).0 == Arrival::Deliver {
             self.incoming = Some(Some(delivery));
             *event = Some(Event::MessageStart(head));
             return Ok(());

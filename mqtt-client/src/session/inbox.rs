@@ -5,7 +5,7 @@
 //! [MQTT-4.6.0-2, MQTT-4.6.0-3]: one that the application has not accepted holds up those behind it.
 
 use crate::delivery::Receiving;
-use crate::memory::get_mut;
+use crate::session::ring::{Ring, Slot};
 use mqtt_packet::PacketId;
 
 /// What is owed for a received message.
@@ -37,7 +37,7 @@ pub(crate) enum Owed {
     StoreForget,
     /// Nothing: it goes with the next word of the store.
     Forgotten,
-    /// Nothing: its place is free with the next [`Inbox::close_ranks`].
+    /// Nothing: its place is free as soon as it is the first, or where there is no other.
     Gone,
 }
 
@@ -67,66 +67,181 @@ impl ReceivedSlot {
     }
 }
 
+impl Slot for ReceivedSlot {
+    fn id(&self) -> u16 {
+        self.id
+    }
+
+    fn is_live(&self) -> bool {
+        self.owed < Owed::StoreForget
+    }
+}
+
 /// The received messages.
 #[derive(Debug)]
 pub(crate) struct Inbox<'b> {
-    slots: &'b mut [ReceivedSlot],
-    len: u16,
+    slots: Ring<'b, ReceivedSlot>,
+    /// How many of the slots are gone.
+    gone: u16,
+    /// Nothing that could be sent is owed for those in front of this one.
+    pub(crate) due: u16,
+    /// Whether the identifiers are in sequence, as servers give them out.
+    in_sequence: bool,
 }
 
 impl<'b> Inbox<'b> {
     pub(crate) fn new(slots: &'b mut [ReceivedSlot]) -> Self {
-        Self { slots, len: 0 }
+        Self { slots: Ring::new(slots), gone: 0, due: 0, in_sequence: true }
     }
 
-    pub(crate) fn capacity(&self) -> u16 {
-        u16::try_from(self.slots.len()).unwrap_or(u16::MAX)
+    pub(crate) const fn capacity(&self) -> u16 {
+        self.slots.capacity()
     }
 
-    pub(crate) const fn len(&self) -> u16 {
-        self.len
+    /// How many messages there are.
+    pub(crate) const fn count(&self) -> u16 {
+        self.slots.len().wrapping_sub(self.gone)
     }
 
-    pub(crate) fn slots(&self) -> &[ReceivedSlot] {
-        self.slots.get(..usize::from(self.len)).unwrap_or_default()
+    pub(crate) fn slot(&self, position: u16) -> Option<&ReceivedSlot> {
+        self.slots.get(position)
     }
 
-    pub(crate) fn slots_mut(&mut self) -> &mut [ReceivedSlot] {
-        get_mut(self.slots, 0, usize::from(self.len))
+    /// What is owed for the message at this place, to be changed. What gets [`Owed::Gone`] is [removed](Self::remove)
+    /// instead.
+    pub(crate) fn slot_mut(&mut self, position: u16) -> Option<&mut ReceivedSlot> {
+        self.slots.get_mut(position)
     }
 
-    pub(crate) fn find(&self, id: PacketId) -> Option<usize> {
-        self.slots().iter().position(|slot| slot.id == id.get() && slot.owed < Owed::StoreForget)
+    pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
+        if self.in_sequence && self.slots.is_behind(id.get()) {
+            return None;
+        }
+        self.slots.find(id)
+    }
+
+    /// Those of which something may be owed.
+    pub(crate) fn owed(&self) -> impl Iterator<Item = &ReceivedSlot> {
+        (self.due..self.slots.len()).filter_map(|position| self.slots.get(position))
     }
 
     /// Appends a message; false where there is no memory.
     #[must_use]
     pub(crate) fn push(&mut self, slot: ReceivedSlot) -> bool {
-        match self.slots.get_mut(usize::from(self.len)) {
-            Some(place) if self.len < u16::MAX => {
-                *place = slot;
-                self.len = self.len.wrapping_add(1);
-                true
-            }
-            _ => false,
+        if self.slots.len() >= self.capacity() {
+            self.change(&|owed| owed);
+        }
+        self.in_sequence = self.slots.len() == 0 || self.in_sequence && self.slots.is_behind(slot.id);
+        self.slots.push(slot)
+    }
+
+    /// Takes out the message at this place.
+    pub(crate) fn remove(&mut self, position: u16) {
+        if let Some(slot) = self.slots.get_mut(position) {
+            slot.owed = Owed::Gone;
+            self.gone = self.gone.wrapping_add(1);
+        }
+        while self.slots.get(0).is_some_and(|slot| slot.owed == Owed::Gone) {
+            self.slots.pop_front();
+            self.gone = self.gone.wrapping_sub(1);
+            self.due = self.due.saturating_sub(1);
         }
     }
 
-    /// Gives back the places of those that are gone; the others stay in their order.
-    pub(crate) fn close_ranks(&mut self) {
+    /// Changes what is owed for all of them, to be looked at again, and gives back the places of those that are gone.
+    pub(crate) fn change(&mut self, change: &dyn Fn(Owed) -> Owed) {
         let mut kept = 0_u16;
-        for at in 0..self.len {
-            let Some(&slot) = self.slots.get(usize::from(at)) else {
+        for position in 0..self.slots.len() {
+            let Some(mut slot) = self.slots.get(position).copied() else {
                 break;
             };
+            slot.owed = change(slot.owed);
             if slot.owed == Owed::Gone {
                 continue;
             }
-            if let Some(place) = self.slots.get_mut(usize::from(kept)) {
+            if let Some(place) = self.slots.get_mut(kept) {
                 *place = slot;
             }
             kept = kept.wrapping_add(1);
         }
-        self.len = kept;
+        self.slots.truncate(kept);
+        self.gone = 0;
+        self.due = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// The next identifier, so many left out.
+        Next(u16),
+        /// Any identifier.
+        Push(u16),
+        /// The message at this place, of as many as there are.
+        Remove(usize),
+        Forget(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..3_u16).prop_map(Step::Next),
+            1 => any::<u16>().prop_map(Step::Push),
+            3 => Just(0).prop_map(Step::Remove),
+            2 => any::<usize>().prop_map(Step::Remove),
+            1 => any::<usize>().prop_map(Step::Forget),
+        ]
+    }
+
+    proptest! {
+        /// Whatever order identifiers come and go in, what is there is found, in its order, and nothing else.
+        #[test]
+        fn the_inbox_is_a_list(steps in prop::collection::vec(step(), 0..300), first in any::<u16>()) {
+            let mut memory = [ReceivedSlot::EMPTY; 8];
+            let mut inbox = Inbox::new(&mut memory);
+            let mut list: Vec<u16> = Vec::new();
+            let mut last = first;
+            for step in steps {
+                match step {
+                    Step::Next(_) | Step::Push(_) => {
+                        let id = match step {
+                            Step::Push(id) => id,
+                            Step::Next(left_out) => last.wrapping_add(1 + left_out),
+                            _ => unreachable!(),
+                        };
+                        let Some(new) = PacketId::new(id).filter(|_| !list.contains(&id)) else { continue };
+                        prop_assert_eq!(inbox.find(new), None);
+                        last = id;
+                        let slot = ReceivedSlot { id, owed: Owed::Accept1, reason: 0 };
+                        prop_assert_eq!(inbox.push(slot), list.len() < 8);
+                        if list.len() < 8 {
+                            list.push(id);
+                        }
+                    }
+                    Step::Remove(at) | Step::Forget(at) if !list.is_empty() => {
+                        let id = PacketId::new(list.remove(at % list.len())).unwrap();
+                        let found = inbox.find(id);
+                        prop_assert!(found.is_some());
+                        if matches!(step, Step::Remove(_)) {
+                            inbox.remove(found.unwrap());
+                        } else {
+                            inbox.slot_mut(found.unwrap()).unwrap().owed = Owed::Accept2;
+                            inbox.change(&|owed| if owed == Owed::Accept2 { Owed::Gone } else { owed });
+                        }
+                        prop_assert_eq!(inbox.find(id), None);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(usize::from(inbox.count()), list.len());
+                let positions: Option<Vec<u16>> =
+                    list.iter().map(|&id| inbox.find(PacketId::new(id)?)).collect();
+                prop_assert!(positions.is_some_and(|positions| positions.is_sorted()));
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 use crate::error::RequestError;
 use crate::event::{Loss, Outcome};
 use crate::memory::get_mut;
+use crate::session::ring::{Ring, Slot};
 use mqtt_packet::{FixedHeader, PacketId, ReasonCode};
 
 /// What a slot waits for.
@@ -76,20 +77,27 @@ impl SendSlot {
     }
 }
 
+impl Slot for SendSlot {
+    fn id(&self) -> u16 {
+        self.id
+    }
+
+    fn is_live(&self) -> bool {
+        !matches!(self.stage, Stage::Free | Stage::Done)
+    }
+}
+
 /// The two rings.
 #[derive(Debug)]
 pub(crate) struct InFlight<'b> {
-    slots: &'b mut [SendSlot],
+    slots: Ring<'b, SendSlot>,
     bytes: &'b mut [u8],
     /// Behind the newest record.
     tail: u32,
-    /// The first slot in use, and how many are.
-    front: u16,
-    count: u16,
-    /// Which of them is looked at next for transmission on this connection.
+    /// Which slot is looked at next for transmission on this connection.
     pub(crate) pending: u16,
-    /// Where an acknowledgement is looked for first.
-    hint: u16,
+    /// Those in front of this one hold no bytes.
+    first_with_bytes: u16,
     /// How many are done.
     done: u16,
     last_id: u16,
@@ -97,31 +105,19 @@ pub(crate) struct InFlight<'b> {
 
 impl<'b> InFlight<'b> {
     pub(crate) fn new(slots: &'b mut [SendSlot], bytes: &'b mut [u8]) -> Self {
-        Self { slots, bytes, tail: 0, front: 0, count: 0, pending: 0, hint: 0, done: 0, last_id: 0 }
+        Self { slots: Ring::new(slots), bytes, tail: 0, pending: 0, first_with_bytes: 0, done: 0, last_id: 0 }
     }
 
     pub(crate) const fn count(&self) -> u16 {
-        self.count
+        self.slots.len()
     }
 
     pub(crate) fn slot(&self, position: u16) -> Option<&SendSlot> {
-        if position >= self.count {
-            return None;
-        }
-        self.slots.get(self.index(position))
+        self.slots.get(position)
     }
 
     pub(crate) fn slot_mut(&mut self, position: u16) -> Option<&mut SendSlot> {
-        if position >= self.count {
-            return None;
-        }
-        let index = self.index(position);
-        self.slots.get_mut(index)
-    }
-
-    fn index(&self, position: u16) -> usize {
-        let index = usize::from(self.front).wrapping_add(usize::from(position));
-        if index >= self.slots.len() { index.wrapping_sub(self.slots.len()) } else { index }
+        self.slots.get_mut(position)
     }
 
     /// The identifier that the next request gets.
@@ -131,7 +127,7 @@ impl<'b> InFlight<'b> {
     pub(crate) fn next_id(&self) -> Result<PacketId, RequestError> {
         let id = PacketId::new(self.last_id.wrapping_add(1)).unwrap_or(PacketId::MIN);
         let oldest = self.slot(0).map(|slot| slot.id);
-        if usize::from(self.count) >= self.slots.len() || self.count == u16::MAX || oldest == Some(id.get()) {
+        if self.count() >= self.slots.capacity() || oldest == Some(id.get()) {
             return Err(RequestError::Busy);
         }
         Ok(id)
@@ -141,15 +137,16 @@ impl<'b> InFlight<'b> {
     ///
     /// # Errors
     /// [`RequestError::NoRoom`] where they never will, [`RequestError::Busy`] where they do not now.
-    pub(crate) fn reserve(&self, len: usize) -> Result<u32, RequestError> {
+    pub(crate) fn reserve(&mut self, len: usize) -> Result<u32, RequestError> {
         if len > self.bytes.len() {
             return Err(RequestError::NoRoom);
         }
-        let first = (0..self.count).find_map(|position| {
-            self.slot(position).filter(|slot| slot.holds_bytes()).map(|slot| slot.start)
-        });
-        let Some(head) = first else {
-            return Ok(0);
+        let head = loop {
+            match self.slot(self.first_with_bytes) {
+                None => return Ok(0),
+                Some(slot) if slot.holds_bytes() => break slot.start,
+                Some(_) => self.first_with_bytes = self.first_with_bytes.wrapping_add(1),
+            }
         };
         let (head_at, tail_at) = (head as usize, self.tail as usize);
         let fits = if tail_at > head_at {
@@ -171,15 +168,12 @@ impl<'b> InFlight<'b> {
 
     /// Takes a new request with the identifier of [`next_id`](Self::next_id), whose bytes end at `tail`.
     pub(crate) fn push(&mut self, slot: SendSlot, tail: Option<u32>) {
-        self.count = self.count.wrapping_add(1);
-        let position = self.count.wrapping_sub(1);
         self.last_id = slot.id;
         if let Some(tail) = tail {
             self.tail = tail;
         }
-        if let Some(place) = self.slot_mut(position) {
-            *place = slot;
-        }
+        // There was room when the identifier was asked for.
+        let _ = self.slots.push(slot);
     }
 
     /// The bytes of the record in `slot`; of a streamed one the front and whatever lies behind it.
@@ -208,22 +202,9 @@ impl<'b> InFlight<'b> {
         }
     }
 
-    /// Which slot has this identifier and waits for something. Acknowledgements come in the order of the requests,
-    /// so the search begins behind the last one found.
-    pub(crate) fn find(&mut self, id: PacketId) -> Option<u16> {
-        let mut position = if self.hint < self.count { self.hint } else { 0 };
-        for _ in 0..self.count {
-            let slot = self.slot(position)?;
-            if slot.id == id.get() && !matches!(slot.stage, Stage::Free | Stage::Done) {
-                self.hint = position.wrapping_add(1);
-                return Some(position);
-            }
-            position = position.wrapping_add(1);
-            if position >= self.count {
-                position = 0;
-            }
-        }
-        None
+    /// Which slot has this identifier and waits for something.
+    pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
+        self.slots.find(id)
     }
 
     /// Ends the request in this slot.
@@ -245,7 +226,7 @@ impl<'b> InFlight<'b> {
         if self.done == 0 {
             return None;
         }
-        for position in 0..self.count {
+        for position in 0..self.count() {
             if let Some(slot) = self.slot_mut(position).filter(|slot| slot.stage == Stage::Done) {
                 slot.stage = Stage::Free;
                 let (id, outcome) = (PacketId::new(slot.id)?, decode_outcome(slot.at));
@@ -263,10 +244,9 @@ impl<'b> InFlight<'b> {
             if slot.stage != Stage::Free || slot.has(flag::PINNED | flag::UNSTORED) {
                 return;
             }
-            self.front = self.index(1) as u16;
-            self.count = self.count.wrapping_sub(1);
+            self.slots.pop_front();
             self.pending = self.pending.saturating_sub(1);
-            self.hint = self.hint.saturating_sub(1);
+            self.first_with_bytes = self.first_with_bytes.saturating_sub(1);
         }
     }
 }

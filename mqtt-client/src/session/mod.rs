@@ -3,6 +3,7 @@
 
 mod inbox;
 mod inflight;
+mod ring;
 
 pub use inbox::ReceivedSlot;
 pub(crate) use inbox::{Inbox, Owed};

@@ -1,0 +1,105 @@
+//! A ring of slots in lent memory: what is oldest is first, and nothing is moved when it goes.
+
+use mqtt_packet::PacketId;
+
+/// What a ring can find.
+pub(crate) trait Slot {
+    /// The Packet Identifier.
+    fn id(&self) -> u16;
+
+    /// Whether anything is awaited of it still.
+    fn is_live(&self) -> bool;
+}
+
+#[derive(Debug)]
+pub(crate) struct Ring<'b, T> {
+    slots: &'b mut [T],
+    /// Where the first slot in use is, and how many are.
+    front: u16,
+    len: u16,
+}
+
+impl<'b, T: Slot> Ring<'b, T> {
+    pub(crate) fn new(slots: &'b mut [T]) -> Self {
+        let len = slots.len().min(usize::from(u16::MAX));
+        Self { slots: crate::memory::get_mut(slots, 0, len), front: 0, len: 0 }
+    }
+
+    pub(crate) const fn capacity(&self) -> u16 {
+        self.slots.len() as u16
+    }
+
+    pub(crate) const fn len(&self) -> u16 {
+        self.len
+    }
+
+    pub(crate) fn get(&self, position: u16) -> Option<&T> {
+        if position >= self.len {
+            return None;
+        }
+        self.slots.get(self.index(position))
+    }
+
+    pub(crate) fn get_mut(&mut self, position: u16) -> Option<&mut T> {
+        if position >= self.len {
+            return None;
+        }
+        let index = self.index(position);
+        self.slots.get_mut(index)
+    }
+
+    fn index(&self, position: u16) -> usize {
+        let index = usize::from(self.front).wrapping_add(usize::from(position));
+        if index >= self.slots.len() { index.wrapping_sub(self.slots.len()) } else { index }
+    }
+
+    /// How far behind the first slot an identifier is, were they given out in sequence.
+    fn distance(&self, id: u16) -> u16 {
+        self.get(0).map_or(0, |first| id.wrapping_sub(first.id()))
+    }
+
+    /// Whether an identifier comes after all others, as it does where the first and the last slot are the ends of a
+    /// sequence.
+    pub(crate) fn is_behind(&self, id: u16) -> bool {
+        let last = self.get(self.len.wrapping_sub(1));
+        last.is_none_or(|last| self.distance(id) > self.distance(last.id()))
+    }
+
+    /// Where the live slot with this identifier is. In a sequence that is known, give or take what was left out; so the
+    /// search begins there and goes towards the front.
+    pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
+        let last = self.len.wrapping_sub(1);
+        let mut position = self.distance(id.get()).min(last);
+        for _ in 0..self.len {
+            if self.get(position).is_some_and(|slot| slot.id() == id.get() && slot.is_live()) {
+                return Some(position);
+            }
+            position = position.wrapping_sub(1).min(last);
+        }
+        None
+    }
+
+    /// Appends a slot; false where there is no memory.
+    #[must_use]
+    pub(crate) fn push(&mut self, slot: T) -> bool {
+        if self.len >= self.capacity() {
+            return false;
+        }
+        self.len = self.len.wrapping_add(1);
+        if let Some(place) = self.get_mut(self.len.wrapping_sub(1)) {
+            *place = slot;
+        }
+        true
+    }
+
+    /// Gives back the first slot; there must be one.
+    pub(crate) fn pop_front(&mut self) {
+        self.front = self.index(1) as u16;
+        self.len = self.len.wrapping_sub(1);
+    }
+
+    /// Gives back those from this position on.
+    pub(crate) fn truncate(&mut self, len: u16) {
+        self.len = self.len.min(len);
+    }
+}
