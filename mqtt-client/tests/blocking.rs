@@ -34,6 +34,9 @@ struct Wire {
     /// The payloads that came.
     taken: Vec<Vec<u8>>,
     closed: bool,
+    /// How often it was read from and written to.
+    reads: usize,
+    writes: usize,
     mute: bool,
     subscribed: bool,
     echo_id: u16,
@@ -102,6 +105,7 @@ impl Network for Memory1 {
 
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, &'static str> {
         let mut wire = self.wire.borrow_mut();
+        wire.reads += 1;
         wire.serve();
         if wire.to_client.is_empty() {
             self.clock.0.set(self.clock.0.get().wrapping_add(timeout.as_millis().max(1)));
@@ -119,6 +123,7 @@ impl Network for Memory1 {
         if wire.closed {
             return Err("closed");
         }
+        wire.writes += 1;
         wire.from_client.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -202,7 +207,7 @@ fn everything_works_in_any_pieces() {
 
 /// Cut at each byte of the whole conversation, the client reports it, and goes on over another network.
 #[test]
-fn a_cut_at_any_byte_is_an_error_once_and_the_next_network_works() {
+fn a3_21_a_cut_at_any_byte_is_an_error_once_and_the_next_network_works() {
     let (mut whole, _) = client(Faults::NONE);
     everything(&mut whole);
     let length = whole.network().moved();
@@ -259,7 +264,7 @@ fn client_after(mut client: Blocking) -> Blocking {
 }
 
 #[test]
-fn every_wait_ends() {
+fn a1_3_every_wait_ends() {
     // A server that is silent from the start.
     let (mut client, network) = client(Faults::NONE);
     network.wire.borrow_mut().mute = true;
@@ -290,7 +295,7 @@ fn every_wait_ends() {
 }
 
 #[test]
-fn a_deadline_in_the_middle_of_a_packet_loses_nothing() {
+fn a3_20_a_deadline_in_the_middle_of_a_packet_loses_nothing() {
     let (mut client, network) = client(Faults::NONE);
     client.connect(&options(), WAIT).unwrap();
     for byte in [0x30, 5, 0, 1, b't', b'h'] {
@@ -325,7 +330,7 @@ fn a4_39_a_message_is_asked_for_waited_for_or_polled() {
 }
 
 #[test]
-fn a_message_is_answered_while_it_is_held() {
+fn a1_1_a_message_is_answered_while_it_is_held() {
     let (mut client, network) = client(Faults::NONE);
     client.connect(&options(), WAIT).unwrap();
     network.wire.borrow_mut().to_client.extend([0x30, 7, 0, 1, b't', b'p', b'i', b'n', b'g']);
@@ -337,8 +342,66 @@ fn a_message_is_answered_while_it_is_held() {
     assert_eq!(network.wire.borrow().taken, [b"ping"]);
 }
 
+/// What handles an event may ask for more, but cannot poll: it has the engine, not the client.
 #[test]
-fn a_malformed_packet_ends_the_connection_with_its_rule() {
+fn a3_23_a_handler_publishes_and_cannot_poll() {
+    let (mut client, network) = client(Faults::NONE);
+    client.connect(&options(), WAIT).unwrap();
+    network.wire.borrow_mut().to_client.extend([0x30, 7, 0, 1, b't', b'p', b'i', b'n', b'g']);
+    let mut answer = None;
+    let outcome = client.publish_and_wait(&message(b"first", QoS::AtLeastOnce), WAIT, |event, engine| {
+        if let Event::Message { publish, .. } = event {
+            let pong = Message::new(publish.topic, b"pong").with_qos(QoS::AtLeastOnce);
+            answer = Some(engine.publish(&pong).unwrap());
+        }
+    });
+    assert!(outcome.unwrap().is_success());
+    assert!(client.wait(answer.unwrap(), WAIT, |_, _| ()).unwrap().is_success());
+    assert_eq!(network.wire.borrow().taken, [&b"first"[..], b"pong"]);
+}
+
+/// What is asked for together leaves together, and no packet in two parts.
+#[test]
+fn a3_25_whole_packets_leave_in_one_write() {
+    let (mut client, network) = client(Faults::NONE);
+    client.connect(&options(), WAIT).unwrap();
+    let writes = || network.wire.borrow().writes;
+    let before = writes();
+    client.publish(&message(&[7; 100], QoS::AtLeastOnce)).unwrap();
+    assert_eq!(writes(), before + 1);
+    for _ in 0..3 {
+        client.enqueue(&message(&[7; 20], QoS::AtMostOnce)).unwrap();
+    }
+    assert!(client.flush(WAIT).unwrap());
+    assert_eq!(writes(), before + 2);
+}
+
+/// A quiet hour costs the pings that keep the connection alive, and no look at the network in between.
+#[test]
+fn a3_26_nothing_happens_between_deadlines() {
+    let (mut client, network) = client(Faults::NONE);
+    client.connect(&options().with_keep_alive(60), WAIT).unwrap();
+    let (start, reads, writes) =
+        (network.clock.0.get(), network.wire.borrow().reads, network.wire.borrow().writes);
+    let next = client.next_timeout().unwrap();
+    assert!((30_000..60_000).contains(&next.since(Instant::from_millis(start)).as_millis()));
+    let hour = Instant::from_millis(start).after(Duration::from_secs(3600));
+    assert!(client.run_until(hour, |_, _| None::<()>).unwrap().is_none());
+    let pings = network.wire.borrow().writes - writes;
+    assert!((60..=120).contains(&pings), "{pings}");
+    // One wait for each ping, and one for each answer.
+    let reads = network.wire.borrow().reads - reads;
+    assert!(reads <= 2 * pings + 2, "{reads}");
+}
+
+/// What one message in flight takes of a device.
+#[test]
+fn a3_29_slots_are_as_small_as_they_are_said_to_be() {
+    assert_eq!((size_of::<SendSlot>(), size_of::<ReceivedSlot>()), (12, 4));
+}
+
+#[test]
+fn a1_9_a_malformed_packet_ends_the_connection_with_its_rule() {
     let (mut client, network) = client(Faults::NONE);
     client.connect(&options(), WAIT).unwrap();
     network.wire.borrow_mut().to_client.extend([0x36, 5, 0, 1, b't', 0, 1]);

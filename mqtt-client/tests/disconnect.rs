@@ -151,7 +151,7 @@ fn a_session_can_be_ended_with_its_connection() {
 }
 
 #[test]
-fn attempts_back_off_with_full_jitter() {
+fn a1_6_attempts_back_off_with_full_jitter() {
     let mut backoff = Backoff::default();
     let most: Vec<u32> = (0..9).map(|_| backoff.next(u32::MAX).as_millis()).collect();
     assert_eq!(most, [999, 1999, 3999, 7999, 15_999, 31_999, 63_999, 119_999, 119_999]);

@@ -51,7 +51,7 @@ fn other_packets_put_pingreq_off() {
 
 // [U311-3.1.2-2]
 #[test]
-fn a_half_open_connection_is_noticed_though_data_flows_out() {
+fn a1_10_a_half_open_connection_is_noticed_though_data_flows_out() {
     for version in BOTH {
         let mut peer = Peer::new(memory(4), Settings::new(version));
         peer.connect(&options().with_keep_alive(8), "");
@@ -138,7 +138,7 @@ fn the_longest_keep_alive_works() {
 }
 
 #[test]
-fn instants_are_compared_around_the_clock() {
+fn a3_30_instants_are_compared_around_the_clock() {
     let early = Instant::from_millis(u32::MAX - 5);
     let late = early.after(Duration::from_millis(10));
     assert_eq!(late.as_millis(), 4);

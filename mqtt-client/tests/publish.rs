@@ -111,7 +111,7 @@ fn a_refused_message_is_over() {
 }
 
 #[test]
-fn what_the_server_says_about_a_message_is_told() {
+fn a1_2_what_the_server_says_about_a_message_is_told() {
     let mut peer = Peer::connected(Version::V5);
     let ticket = peer.publish(b"", QoS::AtLeastOnce);
     peer.transmitted();
@@ -123,7 +123,7 @@ fn what_the_server_says_about_a_message_is_told() {
 
 // [MQTT-2.3.1-2 @3.1.1] [MQTT-2.2.1-3 @5.0]
 #[test]
-fn every_request_gets_an_identifier_that_nothing_else_uses() {
+fn a1_4_every_request_gets_an_identifier_that_nothing_else_uses() {
     for version in BOTH {
         let mut peer = Peer::connected(version);
         let mut used: Vec<u16> = Vec::new();
@@ -315,7 +315,7 @@ fn wildcards_are_for_filters_only() {
 }
 
 #[test]
-fn memory_that_is_full_is_busy_and_free_again() {
+fn a1_7_memory_that_is_full_is_busy_and_free_again() {
     let mut peer = Peer::connected(Version::V3_1_1);
     let large = [7; 150];
     let mut tickets = Vec::new();

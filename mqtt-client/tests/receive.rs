@@ -107,7 +107,7 @@ fn pubrel_for_nothing_is_answered() {
 
 // [MQTT-4.6.0-2 @3.1.1] [MQTT-4.6.0-3 @3.1.1] [MQTT-4.6.0-2 @5.0] [MQTT-4.6.0-3 @5.0]
 #[test]
-fn acknowledgements_leave_in_the_order_of_the_messages() {
+fn a1_12_acknowledgements_leave_in_the_order_of_the_messages() {
     for version in BOTH {
         let mut peer = manual(version);
         let receipts: Vec<Receipt> = [(0x32, 11), (0x34, 12), (0x32, 13), (0x34, 14)]

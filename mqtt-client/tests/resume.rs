@@ -9,7 +9,7 @@ use scripted::*;
 // [MQTT-4.4.0-1 @3.1.1] [MQTT-4.4.0-1 @5.0] [MQTT-3.3.1-1 @3.1.1] [MQTT-3.3.1-1 @5.0] [MQTT-4.6.0-1 @3.1.1]
 // [MQTT-4.6.0-1 @5.0] [MQTT-2.3.1-3 @3.1.1]
 #[test]
-fn unacknowledged_messages_are_sent_again_in_their_order_with_dup() {
+fn a3_22_unacknowledged_messages_are_sent_again_in_their_order_with_dup() {
     for (version, again) in [
         (Version::V3_1_1, "3A 06 0001 74 0001 61  3C 06 0001 74 0002 62  3A 06 0001 74 0004 64"),
         (Version::V5, "3A 07 0001 74 0001 00 61  3C 07 0001 74 0002 00 62  3A 07 0001 74 0004 00 64"),
@@ -167,7 +167,7 @@ fn a_message_that_was_sent_does_not_expire() {
 }
 
 #[test]
-fn messages_are_taken_without_a_connection() {
+fn a3_27_messages_are_taken_without_a_connection() {
     for version in BOTH {
         let mut peer = Peer::lasting(version);
         peer.close();
@@ -198,7 +198,7 @@ fn requests_that_are_not_part_of_the_session_end_with_the_connection() {
 }
 
 #[test]
-fn wanted_subscriptions_are_asked_for_again() {
+fn a1_5_wanted_subscriptions_are_asked_for_again() {
     let mut wanted = Subscriptions::new(vec![0; 64].leak());
     wanted.remember(&filter("plain", QoS::AtLeastOnce), 0).unwrap();
     wanted.remember(&filter("forgotten", QoS::AtLeastOnce), 0).unwrap();

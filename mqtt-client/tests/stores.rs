@@ -34,7 +34,7 @@ fn changes(peer: &mut Peer) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_promised_before_it_is_safe() {
+fn a1_8_nothing_is_promised_before_it_is_safe() {
     let mut peer = durable(Version::V3_1_1);
     let ticket = peer.publish(b"2", QoS::ExactlyOnce);
     peer.sends("");
@@ -147,7 +147,7 @@ fn restarted(version: Version, store: &mut impl Store<Error = impl std::fmt::Deb
 }
 
 #[test]
-fn a_restarted_program_goes_on_with_the_session() {
+fn a3_28_a_restarted_program_goes_on_with_the_session() {
     for version in BOTH {
         let mut store = Map::default();
         let mut peer = durable(version);

@@ -159,7 +159,7 @@ mod embedded {
     }
 
     #[test]
-    fn drivers_are_never_asked_for_what_they_would_wait_for() {
+    fn a3_24_drivers_are_never_asked_for_what_they_would_wait_for() {
         let uart = Uart { received: b"hello".to_vec(), room: 2, ended: true, ..Uart::default() };
         let mut network = EmbeddedIo::new(uart);
         expect(&mut network, b"hello");
