@@ -133,6 +133,7 @@
 //! With an [`Authenticator`](crate::Authenticator) CONNECT names its method, AUTH carries challenge and answer, and nothing
 //! else is said before the client's side is content with the server, too.
 //! [`Client::reauthenticate`](crate::Client::reauthenticate) does it again on the open connection.
+//! `examples/async_scram.rs` has both sides of SCRAM-SHA-256.
 //!
 //! # From rumqttc
 //!
