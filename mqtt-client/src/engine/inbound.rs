@@ -5,7 +5,7 @@ use super::{Engine, Phase, is_v5};
 use crate::delivery::{Acknowledged, Arrival, Receiving, Sending};
 use crate::error::{ProtocolError, RequestError};
 use crate::event::{Event, Outcome, Receipt, Ticket};
-use crate::session::{Owed, ReceivedSlot, Stage, flag};
+use crate::session::{MANY, Owed, ReceivedSlot, Stage, flag};
 use crate::time::Instant;
 use crate::topic_alias::Aliases;
 use mqtt_packet::{
@@ -347,7 +347,7 @@ impl Engine<'_> {
     /// before it: it waits for nothing.
     fn complete(&mut self, at: u16, id: PacketId) {
         let v5 = is_v5(self.settings.version);
-        if append_ack(&mut self.out, AckKind::PubComp, id, ReasonCode::SUCCESS, v5) {
+        if MANY && append_ack(&mut self.out, AckKind::PubComp, id, ReasonCode::SUCCESS, v5) {
             self.inbox.remove(at);
         } else {
             self.owe(at, Owed::PubComp);

@@ -5,6 +5,7 @@
 //! [MQTT-4.6.0-2, MQTT-4.6.0-3]: one that the application has not accepted holds up those behind it.
 
 use crate::delivery::Receiving;
+use crate::session::MANY;
 use crate::session::ring::{Ring, Slot};
 use mqtt_packet::PacketId;
 
@@ -114,7 +115,7 @@ impl<'b> Inbox<'b> {
     }
 
     pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
-        if self.in_sequence && self.slots.is_behind(id.get()) {
+        if MANY && self.in_sequence && self.slots.is_behind(id.get()) {
             return None;
         }
         self.slots.find(id)
@@ -128,10 +129,11 @@ impl<'b> Inbox<'b> {
     /// Appends a message; false where there is no memory.
     #[must_use]
     pub(crate) fn push(&mut self, slot: ReceivedSlot) -> bool {
-        if self.slots.len() >= self.capacity() {
+        if MANY && self.slots.len() >= self.capacity() {
             self.change(&|owed| owed);
         }
-        self.in_sequence = self.slots.len() == 0 || self.in_sequence && self.slots.is_behind(slot.id);
+        self.in_sequence =
+            !MANY || self.slots.len() == 0 || self.in_sequence && self.slots.is_behind(slot.id);
         self.slots.push(slot)
     }
 
@@ -139,8 +141,11 @@ impl<'b> Inbox<'b> {
     pub(crate) fn remove(&mut self, position: u16) {
         if let Some(slot) = self.slots.get_mut(position) {
             slot.owed = Owed::Gone;
-            self.gone = self.gone.wrapping_add(1);
         }
+        if !MANY {
+            return self.change(&|owed| owed);
+        }
+        self.gone = self.gone.wrapping_add(1);
         while self.slots.get(0).is_some_and(|slot| slot.owed == Owed::Gone) {
             self.slots.pop_front();
             self.gone = self.gone.wrapping_sub(1);

@@ -9,3 +9,6 @@ pub use inbox::ReceivedSlot;
 pub(crate) use inbox::{Inbox, Owed};
 pub use inflight::SendSlot;
 pub(crate) use inflight::{InFlight, Stage, flag};
+
+/// Whether there may be so many messages that to look at all of them takes time; small machines save the code.
+pub(crate) const MANY: bool = cfg!(target_pointer_width = "64");

@@ -1,5 +1,6 @@
 //! A ring of slots in lent memory: what is oldest is first, and nothing is moved when it goes.
 
+use crate::session::MANY;
 use mqtt_packet::PacketId;
 
 /// What a ring can find.
@@ -20,6 +21,7 @@ pub(crate) struct Ring<'b, T> {
 }
 
 impl<'b, T: Slot> Ring<'b, T> {
+    /// More slots than a number of 16 bits counts are not used.
     pub(crate) fn new(slots: &'b mut [T]) -> Self {
         let len = slots.len().min(usize::from(u16::MAX));
         Self { slots: crate::memory::get_mut(slots, 0, len), front: 0, len: 0 }
@@ -69,7 +71,7 @@ impl<'b, T: Slot> Ring<'b, T> {
     /// search begins there and goes towards the front.
     pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
         let last = self.len.wrapping_sub(1);
-        let mut position = self.distance(id.get()).min(last);
+        let mut position = if MANY { self.distance(id.get()).min(last) } else { last };
         for _ in 0..self.len {
             if self.get(position).is_some_and(|slot| slot.id() == id.get() && slot.is_live()) {
                 return Some(position);
