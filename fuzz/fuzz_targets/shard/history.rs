@@ -521,12 +521,13 @@ impl History {
         self.hostile.check_disk(&self.world);
     }
 
-    /// Whether somebody reads slower than others write, so that these wait.
+    /// Whether somebody reads slower than others write, so that these wait. What waits for a member of a group is not known
+    /// here, only that nothing does once he has answered everything.
     pub fn is_congested(&self) -> bool {
         self.small_room
             && self.connections.iter().any(|(who, connection)| {
                 let is_stalled = self.world.lines.get(&connection.id).is_some_and(|line| line.is_stalled);
-                is_stalled || !self.model.sessions[who].due.is_empty()
+                is_stalled || !connection.answers.is_empty() || !self.model.sessions[who].due.is_empty()
             })
     }
 }

@@ -26,6 +26,9 @@ impl History {
     /// Everybody looks at what came.
     pub fn listen(&mut self) {
         self.model.now = self.world.now;
+        if self.world.disk_is_slow {
+            self.model.slow_at = self.world.now.wall;
+        }
         for (&who, connection) in &mut self.connections {
             let Some(line) = self.world.lines.get_mut(&connection.id) else { continue };
             assert!(line.closed.is_none(), "{who} was closed: {:?}", line.closed);

@@ -44,6 +44,7 @@ pub struct Due {
     /// It was published with the retain flag, and so replaced what was retained.
     was_retained: bool,
     pub expires: Option<u64>,
+    since: u64,
     /// QoS 0, and the connection it was meant for is gone.
     is_optional: bool,
 }
@@ -162,13 +163,22 @@ impl Session {
     }
 
     /// A new PUBLISH that was owed by a subscription of its own.
-    fn take_due(&mut self, seen: &Copy, is_v5: bool, now: Now, before: Now) -> Option<Option<u64>> {
+    fn take_due(
+        &mut self,
+        seen: &Copy,
+        is_v5: bool,
+        now: Now,
+        before: Now,
+        slow_at: u64,
+    ) -> Option<Option<u64>> {
         let queue = if seen.qos == 0 { &mut self.due0 } else { &mut self.due };
         let at = queue
             .iter()
             .position(|due| !due.is_optional && !is_over(due.expires, now) || due.copy.is(seen, is_v5))?;
         let due = queue.get(at).filter(|due| due.copy.is(seen, is_v5))?.clone();
-        assert!(!is_over(due.expires, before), "it was over long ago: {seen:?}");
+        // The broker begins to deliver before it waits for the disk, and what was begun is not given up.
+        let may_be_late = due.since <= slow_at;
+        assert!(may_be_late || !is_over(due.expires, before), "it was over long ago: {seen:?}");
         queue.drain(..=at);
         if due.was_retained {
             for walk in &mut self.walks {
@@ -215,6 +225,8 @@ pub struct Model {
     pub now: Now,
     /// When this step began.
     pub before: Now,
+    /// When the disk was slow last, by the wall clock.
+    pub slow_at: u64,
     pub sessions: BTreeMap<usize, Session>,
     pub retained: BTreeMap<&'static str, Message>,
     pub observers: BTreeMap<u64, Observer>,
@@ -258,7 +270,7 @@ impl Model {
                 .map(|(_, subscription)| *subscription)
                 .collect();
             found |= !hits.is_empty();
-            offer(session, &hits, from == Some(who), message);
+            offer(session, &hits, from == Some(who), message, self.now.wall);
         }
         for observer in self.observers.values_mut().filter(|observer| matches(observer.filter, message.topic))
         {
@@ -389,7 +401,7 @@ impl Model {
     pub fn take(&mut self, who: usize, seen: &Copy, is_v5: bool) -> Option<u64> {
         let (now, before) = (self.now, self.before);
         let session = self.sessions.get_mut(&who).expect("who receives has a session");
-        if let Some(expires) = session.take_due(seen, is_v5, now, before) {
+        if let Some(expires) = session.take_due(seen, is_v5, now, before, self.slow_at) {
             return expires;
         }
         if seen.retain
@@ -428,7 +440,7 @@ impl Model {
 }
 
 /// One copy of a message for a session, by those of its subscriptions that match.
-fn offer(session: &mut Session, hits: &[Subscription], is_own: bool, message: &Message) {
+fn offer(session: &mut Session, hits: &[Subscription], is_own: bool, message: &Message, since: u64) {
     let hits: Vec<_> = hits.iter().filter(|hit| !(is_own && hit.no_local)).collect();
     let Some(qos) = hits.iter().map(|hit| hit.qos).max() else { return };
     let mut ids: Vec<_> = hits.iter().map(|hit| hit.id).filter(|id| *id > 0).collect();
@@ -446,6 +458,7 @@ fn offer(session: &mut Session, hits: &[Subscription], is_own: bool, message: &M
         number: message.number,
         was_retained: message.retain,
         expires: message.expires,
+        since,
         is_optional: false,
     };
     match qos {
