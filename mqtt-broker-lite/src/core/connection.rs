@@ -29,9 +29,10 @@ pub(super) struct Connection {
     pub(super) barrier: BTreeSet<Cause>,
     /// From which count of packet identifiers on there may be something to repeat.
     pub(super) replay: Option<u64>,
-    /// How many more QoS 1 and 2 messages may be sent [MQTT-4.9.0-1].
-    quota: u16,
-    quota_max: u16,
+    /// How many more QoS 1 and 2 messages may be sent [MQTT-4.9.0-1]. Below 0 where more PUBRELs were repeated than the
+    /// client takes messages.
+    quota: i32,
+    quota_max: i32,
     /// How many of the client's QoS 1 and 2 messages are not acknowledged.
     pub(super) unacknowledged: u16,
     /// The client's Maximum Packet Size [MQTT-3.1.2-24].
@@ -105,7 +106,7 @@ impl AliasesOut {
 impl Connection {
     pub(super) fn new(id: ConnId, connect: &Connect<'_>, settings: &Settings, now: u64) -> Self {
         let properties = &connect.properties;
-        let quota = properties.receive_maximum().unwrap_or(u16::MAX).min(settings.max_inflight).max(1);
+        let quota = properties.receive_maximum().unwrap_or(u16::MAX).min(settings.max_inflight).max(1).into();
         let alias_maximum = properties.topic_alias_maximum().unwrap_or(0);
         Self {
             id,

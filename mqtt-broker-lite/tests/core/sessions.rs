@@ -174,6 +174,43 @@ fn what_is_repeated_is_paced_by_the_new_receive_maximum_and_keeps_its_order() {
     world.expect(client, &[]);
 }
 
+/// Repeated PUBRELs count as messages in flight, also where there are more of them than the client takes messages.
+// [MQTT-3.3.4-9] [MQTT-4.9.0-1]
+#[test]
+fn repeated_pubrels_do_not_raise_what_the_client_takes() {
+    let mut world = World::new();
+    let publisher = world.client(V5, "p");
+    let (client, _) = world.resume(V5, "s");
+    world.subscribe(client, "t", 2);
+    for id in 1..=5 {
+        world.publish(publisher, "t", 2, id, "x");
+        world.ack(client, PubRec, id);
+    }
+    world.cut(client);
+    for id in 1..=5 {
+        world.ack(publisher, PubRel, id);
+        world.publish(publisher, "t", 1, id, "y");
+    }
+    let block = [FOR_EVER, &[0x21, 0, 2]].concat();
+    let connect = Connect { properties: properties(PacketType::Connect, &block), ..kept(V5, "s") };
+    let client = world.connect_with(connect);
+    world.accepted(client);
+    world.expect(
+        client,
+        &[1, 2, 3, 4, 5].map(|id| format!("PUBREL id {id}")).each_ref().map(|line| &line[..]),
+    );
+    for id in 1..=3 {
+        world.ack(client, PubComp, id);
+        world.expect(client, &[]);
+    }
+    world.ack(client, PubComp, 4);
+    world.expect(client, &["PUBLISH \"t\" qos 1 id 6 \"y\""]);
+    world.ack(client, PubComp, 5);
+    world.expect(client, &["PUBLISH \"t\" qos 1 id 7 \"y\""]);
+    world.ack(client, PubAck, 7);
+    world.expect(client, &["PUBLISH \"t\" qos 1 id 8 \"y\""]);
+}
+
 // [MQTT-4.3.3-10] [MQTT-4.3.3-2 @3.1.1]
 #[test]
 fn the_identifiers_of_received_messages_survive_the_connection() {
