@@ -2,12 +2,13 @@
 //!
 //! It joins the normative statements of `spec/` with the tests that name them, and measures source files for the house
 //! rules. [`Statements`] are the rows of the tables, a [`RustSource`] is one lexed file, a [`Mention`] is a statement named
-//! in brackets, and [`Coverage`] says which statement is shown by which test and what is wrong. How a test names a
-//! statement stands in `spec/README.md`.
+//! in brackets, and [`Coverage`] says which statement is shown by which test and what is wrong. [`Evidence`] goes the other
+//! way: rows of faults and needs that name their tests. How a test names a statement stands in `spec/README.md`.
 
 #![allow(clippy::disallowed_methods)] // It reads files: that is its work.
 
 mod coverage;
+mod evidence;
 mod files;
 mod mention;
 mod report;
@@ -15,6 +16,7 @@ mod rust_source;
 mod statement;
 
 pub use coverage::{Coverage, ReadError, Shown, Tests};
+pub use evidence::{Evidence, KnownTests};
 pub use files::{rust_files, workspace_root};
 pub use mention::{Mention, mentions};
 pub use report::report;

@@ -185,7 +185,10 @@ impl Statements {
     }
 }
 
-fn table<T>(path: &Path, row: impl Fn(&[&str]) -> Result<T, &'static str>) -> Result<Vec<T>, TableError> {
+pub(crate) fn table<T>(
+    path: &Path,
+    row: impl Fn(&[&str]) -> Result<T, &'static str>,
+) -> Result<Vec<T>, TableError> {
     let text =
         std::fs::read_to_string(path).map_err(|error| TableError::Unreadable(path.to_path_buf(), error))?;
     let lines = text.lines().enumerate().skip(1);

@@ -104,6 +104,48 @@ async fn a_name_and_its_password_are_asked_for() {
     }
 }
 
+// CVE-2018-20145: what a listener says for itself holds there, whatever it carries.
+#[cfg(all(feature = "ws", unix))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_form_of_listener_has_its_own_door() {
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let server = authority.server();
+    let tls = TlsFiles {
+        certificate: directory.write("server.pem", &server.0),
+        key: directory.write("server.key", &server.1),
+        ..TlsFiles::default()
+    };
+    let passwords = directory.write("passwords", line("alice", "secret"));
+    for first_is_open in [true, false] {
+        let is_open = |index: usize| index.is_multiple_of(2) == first_is_open;
+        let files = AccessFiles { passwords: Some(passwords.clone()), ..AccessFiles::default() };
+        let doors = (0..5).map(|index| Door { allow_anonymous: is_open(index), ..Door::default() });
+        let broker = Broker::builder()
+            .listen("mqtt://127.0.0.1:0")
+            .listen(Listen::on("mqtts://127.0.0.1:0").tls(tls.clone()))
+            .listen("ws://127.0.0.1:0")
+            .listen(Listen::on("wss://127.0.0.1:0").tls(tls.clone()))
+            .listen(format!("unix://{}", directory.0.join("mqtt.sock").display()))
+            .access(&Access::load(files, doors.collect()).unwrap())
+            .start()
+            .unwrap();
+        for (index, url) in broker.urls().enumerate() {
+            let trusted = TlsOptions::new().ca(authority.certificate.clone());
+            let url = if url.contains("s://") { url.replace("127.0.0.1", "localhost") } else { url };
+            let options = || {
+                let options = Options::with_carriers(&url, &Carriers::new().tls(trusted.clone())).unwrap();
+                options.client_id("c").no_reconnect().version(Version::V5)
+            };
+            match Client::connect(options()).await {
+                Ok(_) => assert!(is_open(index), "{url} is open"),
+                Err(error) => assert_eq!((code(error), is_open(index)), (0x87, false), "{url}"),
+            }
+            Client::connect(options().credentials("alice", "secret")).await.unwrap();
+        }
+        broker.shutdown();
+    }
+}
+
 /// The matrix: who, what, where, and whether.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_hold_for_every_action() {

@@ -165,6 +165,37 @@ fn cve_2021_34434_a_resumed_session_has_no_more_rights_than_its_client() {
     }
 }
 
+/// mosquitto 2.0.10: a QoS 2 message that was begun is nobody's way around a right that was taken away meanwhile.
+#[test]
+fn mosquitto_2_0_10_what_was_begun_gives_no_right() {
+    let (mut world, rules) = ruled();
+    let reader = world.client(V5, "reader");
+    world.subscribe(reader, "t", 0);
+    let (client, _) = world.resume(V5, "p");
+    world.publish(client, "t", 2, 1, "before");
+    rules.forbid("p", "publish", "t");
+    world.publish(client, "t", 2, 2, "after");
+    world.expect(client, &["PUBREC id 1", "PUBREC id 2 0x87 Not authorized"]);
+    world.cut(client);
+    let (client, _) = world.resume(V5, "p");
+    for id in [1, 2] {
+        let delivery = Delivery::ExactlyOnce { id: PacketId::new(id).unwrap(), dup: true };
+        world.send(client, Packet::Publish(Publish { delivery, ..message("t", 2, id, "again") }));
+    }
+    world.ack(client, PubRel, 1);
+    world.ack(client, PubRel, 2);
+    world.expect(
+        client,
+        &[
+            "PUBREC id 1",
+            "PUBREC id 2 0x87 Not authorized",
+            "PUBCOMP id 1",
+            "PUBCOMP id 2 0x92 Packet Identifier not found",
+        ],
+    );
+    world.expect(reader, &["PUBLISH \"t\" qos 0 \"before\""]);
+}
+
 /// CVE-2021-41039: thousands of User Properties in CONNECT.
 #[test]
 fn cve_2021_41039_thousands_of_user_properties_are_read_once() {

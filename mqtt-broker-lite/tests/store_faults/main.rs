@@ -130,6 +130,40 @@ fn a_directory_in_use_is_left_alone() {
     all_came(&process.address, 10);
 }
 
+/// CVE-2017-9868: whoever else is on the machine reads nothing of it, and of no copy, however careless the umask is.
+#[test]
+fn the_store_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    fn check(path: &Path) -> usize {
+        let data = std::fs::metadata(path).unwrap();
+        let mode = data.permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        if data.is_file() {
+            return 1;
+        }
+        std::fs::read_dir(path).unwrap().map(|entry| check(&entry.unwrap().path())).sum()
+    }
+    let directory = Directory::new();
+    let [data, copy] = ["data", "copy"].map(|name| directory.0.join(name));
+    let careless = |arguments: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_mqtt-broker-lite")]);
+        command.args(arguments);
+        command
+    };
+    let path = data.to_str().unwrap();
+    let arguments = ["--listen", "mqtt://127.0.0.1:0", "--log", "warn", "--data-dir", path];
+    let process = Process::start(&mut careless(&arguments));
+    subscribe(&process.address);
+    assert_eq!(publish(&process.address, 0, 100, 1000), 100);
+    let backup = ["store", "backup", path, copy.to_str().unwrap()];
+    assert!(careless(&backup).status().unwrap().success());
+    process.stop();
+    for place in [&data, &copy] {
+        assert!(check(place) > 1, "there are no files in {}", place.display());
+    }
+}
+
 #[test]
 fn a_newer_format_is_refused_and_not_touched() {
     let directory = Directory::new();
