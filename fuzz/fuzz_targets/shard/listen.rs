@@ -1,5 +1,6 @@
 //! What clients hear, compared with what they are owed.
 
+use crate::IS_TOLD;
 use crate::history::{Connection, History};
 use crate::model::{Copy, Flight, Model, Stage};
 use mqtt_packet::*;
@@ -105,6 +106,9 @@ impl History {
 }
 
 fn hear(model: &mut Model, who: usize, connection: &mut Connection, packet: &Packet<'_>) {
+    if *IS_TOLD {
+        eprintln!("-> {who}: {packet}");
+    }
     let answered = match packet {
         Packet::Publish(publish) => return hear_publish(model, who, connection, publish),
         Packet::Ack(ack) if ack.kind == AckKind::PubRel => {

@@ -125,8 +125,8 @@ pub enum Op {
     },
 }
 
-/// With `TOLD=1` in the environment an input is told in words.
-static IS_TOLD: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TOLD").is_some());
+/// With `TOLD=1` in the environment an input is told in words, and what clients hear of the broker.
+pub static IS_TOLD: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TOLD").is_some());
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
