@@ -150,7 +150,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.is_kept() {
+        // Of a session that is not kept any more the rest of its queue may be on the disk only: that is read first.
+        if session.is_kept() || session.outbound.stored.count > 0 {
             session.is_stored = true;
             self.journal.record(Change::Session(session.number, session.record()));
         } else if std::mem::take(&mut session.is_stored) {

@@ -16,8 +16,9 @@ impl Shard {
         let Some(session) = self.sessions.get(key) else {
             return false;
         };
-        let is_stored = self.journal.is_durable() && session.is_kept() && terms.qos > QoS::AtMostOnce;
         let outbound = &session.outbound;
+        let has_place = session.is_kept() || outbound.stored.count > 0;
+        let is_stored = self.journal.is_durable() && has_place && terms.qos > QoS::AtMostOnce;
         let most = self.settings.queue_window_bytes.min(self.settings.max_queue_bytes);
         let is_full = outbound.queue_len() >= self.settings.queue_window
             || outbound.queue_bytes().saturating_add(size) > most;
@@ -103,6 +104,9 @@ impl Shard {
         if stored.count == before {
             // There is nothing where something was counted: nobody asks for it again.
             stored.count = 0;
+        }
+        if stored.count == 0 && !session.is_kept() {
+            self.store_session(key);
         }
         self.drain(key);
     }

@@ -164,7 +164,8 @@ impl Shard {
         self.by_client.insert(record.client.client_id.clone(), key);
         self.by_number.insert(number, key);
         self.count_session(number);
-        if record.away_since.is_none() {
+        // One that was not kept any more ends at once.
+        if record.away_since.is_none() && record.expiry > 0 {
             self.store_session(key);
         }
     }

@@ -342,6 +342,41 @@ fn a_queue_is_read_back_from_the_disk() {
     assert_eq!(world.disk.stored().count(), 3, "two sessions and a subscription are left");
 }
 
+/// A client that comes back for the last time gets what waits on the disk, in order, and what comes meanwhile behind it.
+#[test]
+fn a_session_that_is_not_kept_any_more_is_read_back_to_its_end() {
+    for ending in ["reads", "leaves", "crashes"] {
+        let mut world = World::with(Settings { durable: true, queue_window: 4, ..Settings::default() });
+        let (publisher, _) = world.resume(V5, "p");
+        let (subscriber, _) = world.resume(V5, "s");
+        world.subscribe(subscriber, "t", 1);
+        world.cut(subscriber);
+        let number = |number: u16| number.to_string();
+        for id in 1..=50 {
+            world.publish(publisher, "t", 1, id, &number(id));
+        }
+        let block = [0x21, 0, 1];
+        let last = Connect { properties: properties(PacketType::Connect, &block), ..clean(V5, "s") };
+        let subscriber = world.connect_with(Connect { clean_start: false, ..last });
+        assert!(world.accepted(subscriber).contains("session present"));
+        world.publish(publisher, "t", 1, 51, &number(51));
+        let read = if ending == "reads" { 51 } else { 20 };
+        for id in 1..=read {
+            world.expect(subscriber, &[&format!("PUBLISH \"t\" qos 1 id {id} \"{id}\"")]);
+            world.ack(subscriber, PubAck, id);
+        }
+        match ending {
+            "leaves" => world.cut(subscriber),
+            "crashes" => {
+                world.crash();
+                world.pass(1);
+            }
+            _ => {}
+        }
+        assert_eq!(world.disk.stored().count(), 1, "{ending}: the publisher's session is left");
+    }
+}
+
 /// What waited on the disk only goes with its session.
 #[test]
 fn nothing_is_left_of_a_long_queue_when_its_session_ends() {
