@@ -38,8 +38,6 @@ impl Guard {
         address: Option<IpAddr>,
     ) -> Result<Ticket, &'static str> {
         let limits = self.limits(listener);
-        // Behind a proxy all come from one address.
-        let address = address.filter(|_| limits.max_per_address.is_some() && !limits.proxy_protocol);
         let mut ticket = Ticket { guard: Arc::clone(self), listener, address: None };
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let before_here = match self.listeners.get(usize::from(listener)) {
@@ -53,17 +51,11 @@ impl Guard {
         if limits.max_connections.is_some_and(|most| before_here >= most) {
             return Err("max_connections of the listener");
         }
-        let Some(address) = address.map(network) else {
-            return Ok(ticket);
-        };
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = addresses.entry((listener, address)).or_insert(0);
-        if limits.max_per_address.is_some_and(|most| *count >= most) {
-            return Err("max_connections_per_address");
+        // Behind a proxy all come from one address, until it says from which.
+        match address.filter(|_| !limits.proxy_protocol) {
+            Some(address) => ticket.place(address).map(|()| ticket),
+            None => Ok(ticket),
         }
-        *count = count.saturating_add(1);
-        ticket.address = Some(address);
-        Ok(ticket)
     }
 }
 
@@ -84,6 +76,24 @@ pub(super) struct Ticket {
     guard: Arc<Guard>,
     listener: u16,
     address: Option<IpAddr>,
+}
+
+impl Ticket {
+    /// Counts the connection to its address, if there is room for one more of it.
+    pub(super) fn place(&mut self, address: IpAddr) -> Result<(), &'static str> {
+        let Some(most) = self.guard.limits(self.listener).max_per_address else {
+            return Ok(());
+        };
+        let address = network(address);
+        let mut addresses = self.guard.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry((self.listener, address)).or_insert(0);
+        if *count >= most {
+            return Err("max_connections_per_address");
+        }
+        *count = count.saturating_add(1);
+        self.address = Some(address);
+        Ok(())
+    }
 }
 
 impl Drop for Ticket {

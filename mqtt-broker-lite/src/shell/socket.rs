@@ -63,7 +63,6 @@ pub(super) struct Origin {
     /// The listener, counted from 0.
     pub(super) listener: u16,
     /// Its place among the connections.
-    #[expect(dead_code, reason = "it is there to be dropped")]
     pub(super) ticket: Ticket,
 }
 
@@ -86,6 +85,8 @@ pub(super) enum Progress {
     Drained,
     /// The connection is gone.
     Gone,
+    /// A proxy said where the client is; there may be more.
+    Introduced,
     /// The carrier is broken: it may have something to say about that, nothing more comes of it.
     Broken,
 }
@@ -141,6 +142,12 @@ impl Socket {
         let result = match self.phase {
             // What comes now is not looked at.
             Phase::Lingering => self.carrier.stream_mut().read(buffer),
+            Phase::Open | Phase::Flushing if self.carrier.stream().awaits_proxy() => {
+                match self.carrier.stream_mut().await_proxy() {
+                    Ok(()) => return (Progress::Introduced, 0),
+                    Err(error) => Err(error),
+                }
+            }
             Phase::Open | Phase::Flushing => self.carrier.read(buffer),
         };
         let read = match result {

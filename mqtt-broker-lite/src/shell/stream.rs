@@ -67,8 +67,13 @@ impl Stream {
         each!(&self.socket, socket => socket.shutdown(Shutdown::Write))
     }
 
+    /// Whether a proxy has yet to say where the client is.
+    pub(super) fn awaits_proxy(&self) -> bool {
+        matches!(self.proxy, Proxy::Awaited)
+    }
+
     /// Takes the header of the proxy, once it is there as a whole; what is behind it stays in the socket.
-    fn await_proxy(&mut self) -> io::Result<()> {
+    pub(super) fn await_proxy(&mut self) -> io::Result<()> {
         let Socket::Tcp(socket) = &mut self.socket else {
             return Ok(());
         };
@@ -97,7 +102,7 @@ impl Stream {
 mod proxy {
     //! The two headers, as a crate reads them.
 
-    use ppp::{HeaderResult, PartialResult, v1, v2};
+    use ppp::{PartialResult, v1, v2};
     use std::net::SocketAddr;
 
     pub(super) enum Parsed {
@@ -107,12 +112,32 @@ mod proxy {
         Wrong,
     }
 
+    /// The longest line of version 1.
+    const LINE: usize = 107;
+    const WORD: &[u8] = b"PROXY ";
+
     pub(super) fn parse(head: &[u8]) -> Parsed {
-        match HeaderResult::parse(head) {
-            HeaderResult::V1(Ok(header)) => Parsed::Header(header.header.len(), address_1(&header.addresses)),
-            HeaderResult::V2(Ok(header)) => Parsed::Header(header.len(), address_2(&header)),
-            result if result.is_incomplete() => Parsed::Partial,
-            _ => Parsed::Wrong,
+        if head.first() == WORD.first() {
+            return line(head);
+        }
+        match v2::Header::try_from(head) {
+            Ok(header) => Parsed::Header(header.len(), address_2(&header)),
+            Err(error) if error.is_incomplete() => Parsed::Partial,
+            Err(_) => Parsed::Wrong,
+        }
+    }
+
+    /// Version 1, which is looked at when its line is there: to the crate half an address is a wrong one, and one that is
+    /// left out may still come.
+    fn line(head: &[u8]) -> Parsed {
+        let end = head.windows(2).position(|two| two == b"\r\n").map(|end| end.saturating_add(2));
+        match end.and_then(|end| head.get(..end)).map(v1::Header::try_from) {
+            Some(Ok(header)) => Parsed::Header(header.header.len(), address_1(&header.addresses)),
+            Some(Err(_)) => Parsed::Wrong,
+            None if head.len() < LINE && (head.starts_with(WORD) || WORD.starts_with(head)) => {
+                Parsed::Partial
+            }
+            None => Parsed::Wrong,
         }
     }
 
@@ -137,9 +162,6 @@ mod proxy {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if matches!(self.proxy, Proxy::Awaited) {
-            self.await_proxy()?;
-        }
         each!(&mut self.socket, socket => socket.read(buffer))
     }
 }

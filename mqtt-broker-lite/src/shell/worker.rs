@@ -386,6 +386,10 @@ impl Worker {
                 break;
             }
         }
+        if matches!(progress, Progress::Introduced) {
+            self.introduce(index, now);
+            return 0;
+        }
         self.tally.note_bytes(total, 0);
         socket.is_listed = matches!(progress, Progress::More);
         if let Some(home) = socket.home {
@@ -408,7 +412,7 @@ impl Worker {
         }
         match progress {
             Progress::More => self.to_read.push_back(index),
-            Progress::Drained => {}
+            Progress::Drained | Progress::Introduced => {}
             Progress::Broken => self.give_up(index, now),
             Progress::Gone => {
                 let (id, phase) = (socket.id, socket.phase);

@@ -1,7 +1,8 @@
 //! Connections that wait to be accepted.
 
-use super::{Now, Origin, Worker};
+use super::{Input, Now, Origin, Worker};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 const ACCEPTS_PER_TURN: usize = 256;
 /// How long no connection is accepted after the system ran out of descriptors, in milliseconds.
@@ -19,6 +20,29 @@ impl Worker {
         }
     }
 
+    /// A proxy said where a client is: now it can be counted there.
+    pub(super) fn introduce(&mut self, index: usize, now: Now) {
+        let Some(socket) = self.sockets.get_mut(index) else {
+            return;
+        };
+        let (id, address) = (socket.id, socket.address());
+        let placed = address.map_or(Ok(()), |address| socket.origin.ticket.place(address.ip()));
+        match placed {
+            // It is still listed.
+            Ok(()) => self.to_read.push_back(index),
+            Err(limit) => {
+                self.turn_away(address, limit);
+                self.shard.handle(now, Input::Closed(id));
+                self.remove(index);
+            }
+        }
+    }
+
+    fn turn_away(&mut self, address: Option<SocketAddr>, limit: &'static str) {
+        self.tally.turned_away = self.tally.turned_away.saturating_add(1);
+        tracing::warn!(?address, limit, "no room for a connection");
+    }
+
     /// Accepts connections of one listener, not too many at once; true if there may be more.
     fn accept_from(&mut self, index: usize, now: Now) -> bool {
         for _ in 0..ACCEPTS_PER_TURN {
@@ -34,10 +58,7 @@ impl Worker {
                             self.tally.accepted = self.tally.accepted.saturating_add(1);
                             self.open(carrier, Origin { listener, ticket }, now);
                         }
-                        Err(limit) => {
-                            self.tally.turned_away = self.tally.turned_away.saturating_add(1);
-                            tracing::warn!(?address, limit, "no room for a connection");
-                        }
+                        Err(limit) => self.turn_away(address, limit),
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
