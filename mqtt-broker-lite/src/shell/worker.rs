@@ -371,21 +371,7 @@ impl Worker {
             socket.is_listed = false;
             return 0;
         }
-        let mut progress = Progress::More;
-        let mut total = 0_usize;
-        let (reads, size) = match socket.is_dense {
-            true => (1, SMALL_READ_SIZE),
-            false => (READS_PER_TURN, READ_SIZE),
-        };
-        for _ in 0..reads {
-            let read;
-            let buffer = self.buffer.get_mut(..size).unwrap_or_default();
-            (progress, read) = socket.read(buffer, &mut self.shard, now, self.limits);
-            total = total.saturating_add(read);
-            if !matches!(progress, Progress::More) {
-                break;
-            }
-        }
+        let (progress, total) = read_some(socket, &mut self.buffer, &mut self.shard, now, self.limits);
         if matches!(progress, Progress::Introduced) {
             self.introduce(index, now);
             return 0;
@@ -482,6 +468,32 @@ impl Worker {
             let _ = self.poll.registry().deregister(socket.carrier.stream_mut());
         }
     }
+}
+
+/// Reads a socket as often as it may in one turn; returns how much came.
+fn read_some(
+    socket: &mut Socket,
+    buffer: &mut [u8],
+    shard: &mut Shard,
+    now: Now,
+    limits: Limits,
+) -> (Progress, usize) {
+    let mut progress = Progress::More;
+    let mut total = 0_usize;
+    let (reads, size) = match socket.is_dense {
+        true => (1, SMALL_READ_SIZE),
+        false => (READS_PER_TURN, READ_SIZE),
+    };
+    for _ in 0..reads {
+        let read;
+        let buffer = buffer.get_mut(..size).unwrap_or_default();
+        (progress, read) = socket.read(buffer, shard, now, limits);
+        total = total.saturating_add(read);
+        if !matches!(progress, Progress::More) {
+            break;
+        }
+    }
+    (progress, total)
 }
 
 /// Where a connection's socket is.
