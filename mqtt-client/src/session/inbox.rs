@@ -139,9 +139,10 @@ impl<'b> Inbox<'b> {
 
     /// Takes out the message at this place.
     pub(crate) fn remove(&mut self, position: u16) {
-        if let Some(slot) = self.slots.get_mut(position) {
-            slot.owed = Owed::Gone;
-        }
+        let Some(slot) = self.slots.get_mut(position) else {
+            return;
+        };
+        slot.owed = Owed::Gone;
         if !MANY {
             return self.change(&|owed| owed);
         }
