@@ -86,6 +86,12 @@ pub struct BrokerPlan {
     pub window: usize,
     /// Topic aliases that it uses itself.
     pub outgoing_aliases: u16,
+    /// How many bytes wait for a slow reader before publishers wait for it.
+    pub slow_queue: usize,
+    /// How many bytes of messages it should have in memory, if that is bounded.
+    pub memory: Option<usize>,
+    /// The longest payload of this world.
+    pub largest: usize,
 }
 
 /// A client.
@@ -113,6 +119,8 @@ pub struct ClientPlan {
     pub transmit: usize,
     /// How many bytes it receives at once.
     pub receive: usize,
+    /// The largest packet that it takes, if it speaks 5.0; 0 for any.
+    pub max_packet: u32,
     /// Its will, if it has one.
     pub will: Option<WillPlan>,
     /// What it does: when, in milliseconds, and what.
@@ -156,6 +164,8 @@ pub enum Action {
         identified: bool,
         /// Whether its own messages are kept away from it, if it speaks 5.0.
         no_local: bool,
+        /// Whether messages come with the retain flag that they were published with, if it speaks 5.0.
+        as_published: bool,
     },
     /// Unsubscribes.
     Unsubscribe {
@@ -225,6 +235,13 @@ pub enum FaultKind {
         /// How many entries of its disk are damaged.
         damaged: u32,
     },
+    /// Something else in the broker takes a part of its memory for a while.
+    ShortOfMemory {
+        /// For how long.
+        millis: u64,
+        /// How many percent of it.
+        percent: u64,
+    },
     /// The wall clock jumps.
     ClockJump {
         /// By so many milliseconds, forward or back.
@@ -240,7 +257,7 @@ impl FaultKind {
             | Self::Stall { client, .. }
             | Self::Slow { client, .. }
             | Self::ClientCrash { client, .. } => Some(*client),
-            Self::BrokerCrash { .. } | Self::ClockJump { .. } => None,
+            Self::BrokerCrash { .. } | Self::ShortOfMemory { .. } | Self::ClockJump { .. } => None,
         }
     }
 
@@ -252,7 +269,7 @@ impl FaultKind {
             | Self::Stall { client, .. }
             | Self::Slow { client, .. }
             | Self::ClientCrash { client, .. } => *client = other,
-            Self::BrokerCrash { .. } | Self::ClockJump { .. } => {}
+            Self::BrokerCrash { .. } | Self::ShortOfMemory { .. } | Self::ClockJump { .. } => {}
         }
         self
     }

@@ -54,7 +54,19 @@ pub struct Scenario {
     windowed: u64,
     /// How often everybody does everything at the same moment.
     storms: (u64, u64),
+    /// How many percent of the subscriptions want the retain flag as it was published.
+    as_published: u64,
+    /// How long payloads are: one of these.
+    sizes: &'static [usize],
+    /// How often the broker is short of memory, of which it has little then; 0 to 0 where it has enough.
+    shortages: (u64, u64),
 }
+
+/// What most messages are like.
+const SMALL: &[usize] = &[4, 4, 10, 50, 50, 200, 500];
+
+/// Payloads that are larger than any buffer of a client.
+const LARGE: &[usize] = &[50, 2000, 20_000, 70_000, 256 << 10];
 
 /// Cuts, pieces and delays only: every QoS, sessions that last and sessions that do not.
 const QOS: Scenario = Scenario {
@@ -86,10 +98,13 @@ const QOS: Scenario = Scenario {
     crowded: false,
     windowed: 0,
     storms: (0, 0),
+    as_published: 0,
+    sizes: SMALL,
+    shortages: (0, 0),
 };
 
 /// Every scenario there is.
-pub const SCENARIOS: [Scenario; 19] = [
+pub const SCENARIOS: [Scenario; 22] = [
     QOS,
     Scenario {
         name: "takeover",
@@ -114,6 +129,42 @@ pub const SCENARIOS: [Scenario; 19] = [
         about: "retained messages replaced and removed while others subscribe",
         retained: 60,
         changes: (0, 6),
+        ..QOS
+    },
+    Scenario {
+        name: "as-published",
+        about: "subscriptions that want the retain flag as it was published, and a broker that crashes",
+        retained: 60,
+        as_published: 60,
+        changes: (0, 4),
+        broker_crashes: (0, 1),
+        shards: 2,
+        ..QOS
+    },
+    Scenario {
+        name: "large",
+        about: "payloads larger than any buffer, which clients stream in both directions",
+        sizes: LARGE,
+        messages: (2, 8),
+        retained: 10,
+        broker_crashes: (0, 1),
+        client_crashes: (0, 1),
+        takeovers: (0, 1),
+        durable: 50,
+        shards: 2,
+        ..QOS
+    },
+    Scenario {
+        name: "short-memory",
+        about: "a broker that has little memory, and clients that are away or slow while more comes for them",
+        sizes: &[50, 200, 500],
+        messages: (60, 160),
+        retained: 5,
+        slow: (2, 5),
+        disconnects: (1, 4),
+        shortages: (1, 4),
+        broker_crashes: (0, 1),
+        durable: 50,
         ..QOS
     },
     Scenario {
@@ -312,11 +363,16 @@ impl Scenario {
         let clients = self.count(&mut rng, self.clients);
         let mut clients: Vec<_> = (0..clients).map(|_| self.client(&mut rng.fork(), end)).collect();
         let faults = self.faults(&mut rng.fork(), &clients, end);
-        let network = Network {
+        let mut network = Network {
             latency: rng.pick(&[1, 20, 200]),
             piece: rng.pick(&[1, 7, 100, 10_000, 10_000]),
             window: rng.pick(&[64, 1000, 16_000, 64_000]),
         };
+        let largest = self.sizes.iter().copied().max().unwrap_or(0);
+        if self.sizes == LARGE {
+            enlarge(&mut rng, &mut clients, &mut network);
+        }
+        let is_short = self.shortages.1 > 0;
         let broker = BrokerPlan {
             shards: rng.between(1, self.shards) as u16,
             durable: rng.chance(self.durable),
@@ -331,9 +387,12 @@ impl Scenario {
             },
             asks: rng.chance(20),
             receive_maximum: rng.pick(&[1, 3, 20, 1000]),
-            max_inflight: rng.pick(&[1, 2, 10, 20]),
+            max_inflight: if is_short { rng.pick(&[1, 2]) } else { rng.pick(&[1, 2, 10, 20]) },
             window: rng.pick(&[1, 300, 100_000]),
             outgoing_aliases: rng.pick(&[0, 2, 8]),
+            slow_queue: if is_short { 1000 } else { 1 << 20 },
+            memory: is_short.then(|| rng.pick(&[10_000, 30_000])),
+            largest,
         };
         if !broker.durable || self.damaged > 0 || self.lazy {
             // A client of 3.1 is not told that a broker has forgotten its session.
@@ -410,6 +469,7 @@ impl Scenario {
             memory: rng.pick(&[600, 4000, 20_000]),
             transmit: rng.pick(&[160, 600, 4000]),
             receive: rng.pick(&[128, 300, 4000]),
+            max_packet: 0,
             will,
             actions,
         }
@@ -450,6 +510,7 @@ impl Scenario {
             identified: rng.chance(30),
             // A shared subscription may not have it [MQTT-3.8.3-4].
             no_local: rng.chance(10) && !is_shared,
+            as_published: self.as_published > 0 && rng.chance(self.as_published),
         }
     }
 
@@ -466,7 +527,7 @@ impl Scenario {
             },
             qos,
             retain,
-            size: if removes { 0 } else { rng.pick(&[4, 4, 10, 50, 50, 200, 500]) },
+            size: if removes { 0 } else { rng.pick(self.sizes) },
             expiry: rng.chance(self.expiring).then(|| rng.pick(&[1, 3, 30])),
         }
     }
@@ -505,9 +566,28 @@ impl Scenario {
         add(rng, self.clock_jumps, &mut |rng| FaultKind::ClockJump {
             millis: rng.pick(&[1000, 60_000, -1000, -60_000]),
         });
+        add(rng, self.shortages, &mut |rng| FaultKind::ShortOfMemory {
+            millis: rng.pick(&[1000, 10_000]),
+            percent: rng.pick(&[1, 60, 75, 100]),
+        });
         faults.sort_by_key(|fault| fault.at);
         faults
     }
+}
+
+/// Some clients take no large packets, and those that cannot stream have memory for what they publish.
+fn enlarge(rng: &mut Rng, clients: &mut [ClientPlan], network: &mut Network) {
+    for client in clients {
+        if client.version == Version::V5 {
+            client.max_packet = rng.pick(&[0, 0, 30_000]);
+        }
+        if client.durable || rng.chance(30) {
+            client.memory = 600_000;
+        }
+    }
+    // In smaller pieces it would take for ever.
+    network.piece = network.piece.max(1000);
+    network.window = network.window.max(8000);
 }
 
 fn any_qos(rng: &mut Rng) -> QoS {

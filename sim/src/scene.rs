@@ -52,6 +52,8 @@ pub enum Event {
     Answer(u16, Token, u32),
     /// The broker that crashed is back.
     BrokerRestart,
+    /// Something gives back memory that it had taken from the broker.
+    Weigh,
     /// A look whether everything has come to rest.
     Look,
 }

@@ -100,6 +100,7 @@ fn witness(plan: &Plan) -> ClientPlan {
         retain_handling: RetainHandling::SendAtSubscribe,
         identified: false,
         no_local: false,
+        as_published: false,
     };
     ClientPlan {
         version: Version::V5,
@@ -113,6 +114,7 @@ fn witness(plan: &Plan) -> ClientPlan {
         memory: 1000,
         transmit: 1000,
         receive: 1000,
+        max_packet: 0,
         will: None,
         // It is woken when its time has come.
         actions: vec![(plan.end + PATIENCE * 2, everything)],
@@ -171,6 +173,7 @@ impl World<'_> {
             Event::DiskSynced(life) => self.broker.disk_synced(life, scene),
             Event::Answer(shard, token, life) => self.broker.answer(shard, token, life, scene),
             Event::BrokerRestart => self.broker.restart(scene),
+            Event::Weigh => self.broker.weigh(scene),
             Event::Look => self.look(),
         }
     }
@@ -194,6 +197,7 @@ impl World<'_> {
             FaultKind::Slow { client, millis } => self.clients[client].slow_down(millis, scene),
             FaultKind::ClientCrash { client, millis } => self.clients[client].crash(millis, scene),
             FaultKind::BrokerCrash { millis, damaged } => self.broker.crash(millis, damaged, scene),
+            FaultKind::ShortOfMemory { millis, percent } => self.broker.take_memory(millis, percent, scene),
             FaultKind::ClockJump { millis } => {
                 scene.wall_ahead = scene.wall_ahead.saturating_add_signed(millis);
                 scene.oracle.sessions.is_time_uncertain = true;

@@ -36,6 +36,21 @@ fn retained_messages_under_change() {
 }
 
 #[test]
+fn retain_flags_as_they_were_published() {
+    run("as-published", 0..30);
+}
+
+#[test]
+fn payloads_larger_than_any_buffer() {
+    run("large", 0..10);
+}
+
+#[test]
+fn a_broker_with_little_memory() {
+    run("short-memory", 0..3);
+}
+
+#[test]
 fn subscriptions_that_change_under_load() {
     run("subscriptions", 0..30);
 }

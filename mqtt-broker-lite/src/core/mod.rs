@@ -46,7 +46,7 @@ pub use change::{Change, MessageNumber, SessionNumber, SessionRecord, StoredWill
 pub use link::{Envelope, home};
 pub use message::{Client, Message};
 pub use policy::{Access, AllowAll, AuthStep, Credentials, Mechanism, Policy, Verdict};
-pub use pressure::Pressure;
+pub use pressure::{Load, Pressure};
 pub use reason::CloseReason;
 pub use session::SubscriptionRecord;
 pub use settings::Settings;

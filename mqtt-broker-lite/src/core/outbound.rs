@@ -158,6 +158,16 @@ impl Outbound {
         self.queue_bytes
     }
 
+    /// Bytes of everything that waits or is in flight.
+    pub(super) fn bytes(&self) -> usize {
+        self.queue_bytes.saturating_add(self.in_flight_bytes)
+    }
+
+    /// How many messages of QoS 0 wait.
+    pub(super) fn passing(&self) -> usize {
+        self.queue_qos0
+    }
+
     /// Whether a new message of this QoS must not overtake one that waits: order is owed within a topic and QoS.
     pub(super) fn must_wait(&self, qos: QoS) -> bool {
         match qos {

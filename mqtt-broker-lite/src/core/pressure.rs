@@ -27,7 +27,28 @@ pub enum Pressure {
     Exhausted,
 }
 
+/// What a shard keeps in memory for its sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes of messages that wait, are on their way, or are retained.
+    pub bytes: usize,
+    /// Messages of QoS 0 that wait.
+    pub passing: usize,
+    /// Sessions.
+    pub sessions: usize,
+}
+
 impl Shard {
+    /// What is kept in memory, for whoever looks whether it is bounded.
+    pub fn load(&self) -> Load {
+        let mut load = Load { bytes: self.retained.bytes(), passing: 0, sessions: self.sessions.len() };
+        for (_, session) in &self.sessions {
+            load.bytes = load.bytes.saturating_add(session.outbound.bytes());
+            load.passing = load.passing.saturating_add(session.outbound.passing());
+        }
+        load
+    }
+
     pub(super) fn on_pressure(&mut self, pressure: Pressure) {
         self.pressure = pressure;
         self.count_places();

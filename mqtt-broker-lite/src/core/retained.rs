@@ -38,6 +38,11 @@ impl Retained {
         self.messages.len()
     }
 
+    /// How many bytes they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.messages.values().map(|message| message.size()).sum()
+    }
+
     pub(super) fn set(&mut self, message: Arc<Message>) {
         let topic = message.topic.clone();
         if let Some(expires) = message.expires {

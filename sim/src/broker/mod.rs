@@ -1,5 +1,6 @@
 //! The broker: our shards, unmodified, in a process that can crash, with a disk that loses what was not synced.
 
+mod memory;
 mod watch;
 
 use crate::disk::{Disk, Fetched, Report};
@@ -7,6 +8,7 @@ use crate::plan::{BrokerPlan, Plan};
 use crate::rights::Rights;
 use crate::scene::{Event, Scene, client_name, client_number};
 use crate::wire::{Arrival, ConnIndex, Direction, Unanswered};
+use memory::Memory;
 use mqtt_broker_lite::core::{
     Access, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
     Settings, Shard, ShardId, Token, Verdict,
@@ -81,6 +83,7 @@ pub struct Broker {
     written: VecDeque<Report>,
     /// A sync is due in a while, or under way.
     sync_is_due: bool,
+    memory: Memory,
 }
 
 impl Broker {
@@ -100,6 +103,7 @@ impl Broker {
             wake_at: Vec::new(),
             written: VecDeque::new(),
             sync_is_due: false,
+            memory: Memory::default(),
         };
         broker.start();
         broker
@@ -123,6 +127,7 @@ impl Broker {
             max_queue_messages: self.plan.max_queue,
             queue_window: if self.plan.durable { self.plan.queue_window } else { usize::MAX },
             outgoing_aliases: self.plan.outgoing_aliases,
+            slow_queue_bytes: self.plan.slow_queue,
             ..Settings::default()
         };
         Shard::new(settings, Box::new(Doorman { asks: self.plan.asks, rights: self.rights }))
@@ -174,8 +179,12 @@ impl Broker {
         let Some(shard) = self.shards.get_mut(usize::from(number)) else {
             return;
         };
+        let is_told = matches!(input, Input::Pressure(_));
         shard.handle(now, input);
         self.obey(number, scene);
+        if !is_told {
+            self.weigh(scene);
+        }
     }
 
     /// Does what a shard says.
@@ -406,6 +415,7 @@ impl Broker {
             CloseReason::Disconnected | CloseReason::ConnectTimeout | CloseReason::ShuttingDown => {}
             CloseReason::TakenOver => scene.oracle.figures.takeovers += 1,
             CloseReason::KeepAlive if silent >= u64::from(peer.keep_alive) * 1500 => {}
+            CloseReason::Refused(_) if scene.oracle.was_exhausted => {}
             _ => scene.oracle.broken(scene.now, "a client that keeps to the protocol is kept", || {
                 format!("{}: {reason} ({:?})", client_name(client), reason.statement())
             }),
@@ -496,6 +506,7 @@ impl Broker {
         }
         self.shards.clear();
         self.links.clear();
+        self.forget_pressure(scene);
         scene.note(|| "broker: crashes".into());
         self.life += 1;
         self.wills.clear();

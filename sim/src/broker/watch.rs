@@ -6,8 +6,8 @@ use crate::wire::{ConnIndex, Unanswered};
 use mqtt_broker_lite::core::{ConnId, Wire, home};
 use mqtt_packet::{Connect, Disconnect, Frame, Packet, PacketType, Publish, ReasonCode};
 
-/// No PUBLISH is larger, in bytes.
-const LARGEST: usize = 600;
+/// No PUBLISH is larger than its payload and this, in bytes.
+const FRONT: usize = 100;
 
 impl Broker {
     /// Shows the oracle what comes to the broker.
@@ -71,7 +71,8 @@ impl Broker {
             match Packet::decode(frame, peer.version) {
                 Ok(Packet::Publish(publish)) => {
                     let unread = peer.waiting.len() + bytes.len() - rest.len();
-                    if unread > self.plan.window + LARGEST * (usize::from(self.plan.max_inflight) + 2) {
+                    let largest = self.plan.largest + FRONT;
+                    if unread > self.plan.window + largest * (usize::from(self.plan.max_inflight) + 2) {
                         scene.oracle.broken(scene.now, "what waits for a connection is bounded", || {
                             format!("{unread} bytes for {}", client_name(scene.connections[index].client))
                         });

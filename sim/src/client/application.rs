@@ -2,7 +2,7 @@
 
 use super::Client;
 use super::store::Store;
-use crate::oracle::{Delivered, Published};
+use crate::oracle::{Asked, Delivered, Published};
 use crate::plan::{Action, FILTERS, TOPICS};
 use crate::scene::{Event as Happens, Scene, client_name};
 use mqtt_client::{
@@ -72,7 +72,7 @@ impl From<Option<Event<'_>>> for Seen {
 
 /// What a ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
+pub(super) enum Request {
     Publish(usize),
     Subscribe(usize),
     Unsubscribe(usize),
@@ -104,6 +104,7 @@ struct Wish {
     retain_handling: RetainHandling,
     identified: bool,
     no_local: bool,
+    as_published: bool,
 }
 
 #[derive(Debug, Default)]
@@ -188,8 +189,8 @@ impl Client<'_> {
                 };
                 self.application.messages.push_back(scene.oracle.publishes(message));
             }
-            Action::Subscribe { filter, qos, retain_handling, identified, no_local } => {
-                let wish = Wish { qos, retain_handling, identified, no_local };
+            Action::Subscribe { filter, qos, retain_handling, identified, no_local, as_published } => {
+                let wish = Wish { qos, retain_handling, identified, no_local, as_published };
                 self.application.wishes.insert(filter, wish);
                 self.application.changes.push_back(Request::Subscribe(filter));
             }
@@ -223,6 +224,10 @@ impl Client<'_> {
             match self.ask_publish(number, scene) {
                 Ok(ticket) => self.application.remember(ticket, Request::Publish(number)),
                 Err(RequestError::Busy) => break,
+                // Only what goes in parts needs a connection.
+                Err(RequestError::NotConnected) if scene.oracle.message(number).qos > QoS::AtMostOnce => {
+                    break;
+                }
                 // At QoS 0 this is the end of it: there is no connection, or it has to fit what is transmitted at once.
                 Err(RequestError::NotConnected | RequestError::NoRoom)
                     if scene.oracle.message(number).qos == QoS::AtMostOnce =>
@@ -241,22 +246,23 @@ impl Client<'_> {
         });
     }
 
-    fn ask_publish(&mut self, number: usize, scene: &Scene) -> Result<Ticket, RequestError> {
+    fn ask_publish(&mut self, number: usize, scene: &mut Scene) -> Result<Ticket, RequestError> {
         let payload = scene.oracle.payload(number);
-        let message = scene.oracle.message(number);
+        let message = scene.oracle.message(number).clone();
         let mut room = [0; 8];
         let mut properties =
             PropertyWriter::new(PropertyPlace::of(mqtt_packet::PacketType::Publish), &mut room);
         if let Some(expiry) = message.expiry {
             properties.push(Property::MessageExpiryInterval(expiry))?;
         }
-        self.process.engine.publish(&Message {
+        let message = Message {
             topic: TopicName::new(message.topic).expect("it is a topic"),
             payload: &payload,
             qos: message.qos,
             retain: message.retain,
             properties: properties.finish(),
-        })
+        };
+        self.publish(number, &message, scene)
     }
 
     /// `None` where it has become pointless.
@@ -271,7 +277,13 @@ impl Client<'_> {
                 if v5 {
                     options.retain_handling = wish.retain_handling;
                     options.no_local = wish.no_local;
+                    options.retain_as_published = wish.as_published;
                 }
+                let asked = Asked {
+                    no_local: options.no_local,
+                    as_published: options.retain_as_published,
+                    replays: options.retain_handling != RetainHandling::DoNotSend,
+                };
                 let entry = SubscribeFilter { filter: topic_filter(filter), options };
                 let mut room = [0; 8];
                 let place = PropertyPlace::of(mqtt_packet::PacketType::Subscribe);
@@ -281,7 +293,7 @@ impl Client<'_> {
                 }
                 let ticket = self.process.engine.subscribe(&[entry], properties.finish())?;
                 scene.oracle.changes_subscription(scene.now, self.number);
-                scene.oracle.sessions.subscribes(self.number, FILTERS[filter], options.no_local);
+                scene.oracle.sessions.subscribes(self.number, FILTERS[filter], asked);
                 Ok(Some(ticket))
             }
             Request::Unsubscribe(filter) => {
@@ -340,6 +352,8 @@ impl Client<'_> {
         match outcome {
             Outcome::Answered(code) if !code.is_error() => {}
             Outcome::Answered(_) if scene.oracle.refuses(self.number, change.filter()) => {}
+            // It had no memory for it; perhaps it has the next time.
+            Outcome::Answered(_) if scene.oracle.was_exhausted => self.application.changes.push_back(change),
             // Nobody knows whether it was done: it is asked again.
             Outcome::Lost(_) => self.application.changes.push_back(change),
             _ => scene.oracle.broken(scene.now, "a request is refused for a reason", || {
@@ -348,7 +362,7 @@ impl Client<'_> {
         }
     }
 
-    fn request(&self, ticket: Ticket) -> Option<Request> {
+    pub(super) fn request(&self, ticket: Ticket) -> Option<Request> {
         self.application.find(ticket).map(|at| self.application.pending[at].request)
     }
 
@@ -357,7 +371,10 @@ impl Client<'_> {
         match seen {
             Seen::Connected { session_present } => self.connected(session_present, scene),
             Seen::Message { head, payload, receipt } => self.take(head, payload, receipt, scene),
-            Seen::Start(head) => self.application.partial = Some((head, Vec::new())),
+            Seen::Start(head) => {
+                scene.oracle.figures.streamed += 1;
+                self.application.partial = Some((head, Vec::new()));
+            }
             Seen::Chunk { bytes, last, receipt } => {
                 let Some((head, mut payload)) = self.application.partial.take() else {
                     scene.oracle.broken(scene.now, "a chunk has a front", || client_name(self.number).into());
@@ -390,6 +407,8 @@ impl Client<'_> {
                     scene.oracle.sessions.unsubscribed(scene.now, self.number, FILTERS[filter]);
                 }
             }
+            Seen::Refused(ReasonCode::QUOTA_EXCEEDED | ReasonCode::SERVER_UNAVAILABLE)
+                if scene.oracle.was_exhausted => {}
             Seen::Refused(code) => self.complain("a client is not refused", code, scene),
             Seen::Left(code) => {
                 let is_right = matches!(

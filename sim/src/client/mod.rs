@@ -3,6 +3,7 @@
 
 mod application;
 mod store;
+mod stream;
 
 use crate::oracle::{Delivered, Published};
 use crate::plan::ClientPlan;
@@ -55,6 +56,8 @@ struct Process<'m> {
     unread: Vec<u8>,
     /// Bytes that were written and are no whole packet yet.
     said: Vec<u8>,
+    /// The message whose payload is being written, and that.
+    streamed: Option<(usize, Vec<u8>)>,
 }
 
 /// A client.
@@ -174,6 +177,7 @@ impl<'m> Client<'m> {
             session_expiry_interval: self.plan.expiry,
             keep_alive: self.plan.keep_alive,
             topic_alias_maximum: self.plan.aliases,
+            maximum_packet_size: self.plan.max_packet,
             will: will.map(|(_, will)| Will {
                 topic: TopicName::new(will_topic(number)).expect("it is a topic"),
                 payload: &payload,
@@ -187,6 +191,7 @@ impl<'m> Client<'m> {
         self.process.framer.reset();
         self.process.unread.clear();
         self.process.said.clear();
+        self.process.streamed = None;
         if let Err(error) = self.process.engine.connect(now, &options) {
             scene
                 .oracle
@@ -324,6 +329,7 @@ impl<'m> Client<'m> {
     fn turn(&mut self, scene: &mut Scene) {
         loop {
             self.drain(scene);
+            self.stream_again(scene);
             self.ask(scene);
             self.drain(scene);
             let wrote = self.transmit(scene);
@@ -368,7 +374,12 @@ impl<'m> Client<'m> {
         loop {
             let bytes = self.process.engine.transmit();
             if bytes.is_empty() {
-                return went;
+                if !self.write_payload(index, scene) {
+                    return went;
+                }
+                went = true;
+                self.watch(index, scene);
+                continue;
             }
             let n = scene.write(index, Direction::Up, bytes);
             if n == 0 {
@@ -556,6 +567,7 @@ impl<'m> Process<'m> {
             aliases: Aliases::new(&mut lent.topics, plan.aliases),
             unread: Vec::new(),
             said: Vec::new(),
+            streamed: None,
         }
     }
 }

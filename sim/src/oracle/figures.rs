@@ -33,6 +33,12 @@ pub struct Figures {
     pub wills: u64,
     /// Retained messages that somebody got.
     pub retained: u64,
+    /// Messages that came with the retain flag that they were published with.
+    pub as_published: u64,
+    /// Messages that a client sent or got in parts.
+    pub streamed: u64,
+    /// How often memory became scarce.
+    pub shortages: u64,
 }
 
 impl Figures {
@@ -54,6 +60,9 @@ impl Figures {
             (&mut self.shared, other.shared),
             (&mut self.wills, other.wills),
             (&mut self.retained, other.retained),
+            (&mut self.as_published, other.as_published),
+            (&mut self.streamed, other.streamed),
+            (&mut self.shortages, other.shortages),
         ];
         for (sum, more) in all {
             *sum += more;

@@ -12,6 +12,7 @@
 //! | what is retained is the last | [`Oracle::check_retained`] |
 //! | of a shared subscription one member gets a message, and one does | [`Oracle::check_end`] |
 //! | who has no right publishes nothing and gets nothing | [`Oracle::delivered`] |
+//! | the retain flag says what it should, and no packet is too large for its client | [`Oracle::delivered`] |
 
 mod crash;
 mod figures;
@@ -23,11 +24,11 @@ use crate::plan::{Plan, TOPICS};
 use crate::rights::Rights;
 pub use figures::Figures;
 use groups::Owed;
-use mqtt_broker_lite::core::Access;
+use mqtt_broker_lite::core::{Access, Pressure};
 use mqtt_client::{Loss, Outcome};
 use mqtt_packet::{QoS, ReasonCode};
 use retained::Kept;
-pub use sessions::Sessions;
+pub use sessions::{Asked, Sessions};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -108,6 +109,8 @@ struct Copies {
     /// Whether it came in a session that the broker does not keep.
     was_passing: bool,
     retained: u32,
+    /// Of them, those that may be live ones with the flag that they were published with.
+    unclear: u32,
 }
 
 /// A message as an application gets it.
@@ -152,6 +155,12 @@ pub struct Oracle {
     pub is_undone: bool,
     /// Whether messages may be dropped because too many wait.
     is_crowded: bool,
+    /// How short the broker's memory is.
+    pub pressure: Pressure,
+    /// Whether there was none left at any time.
+    pub was_exhausted: bool,
+    /// The largest packet that each client takes.
+    max_packets: Vec<usize>,
     /// Whether everybody publishes once more, to see that the world still works.
     pub is_proof: bool,
     rights: Rights,
@@ -172,6 +181,9 @@ impl Oracle {
             life: 0,
             is_undone: false,
             is_crowded: plan.broker.max_queue < 1000,
+            pressure: Pressure::None,
+            was_exhausted: false,
+            max_packets: plan.clients.iter().map(|client| largest_packet(client.max_packet)).collect(),
             is_proof: false,
             rights: Rights::new(plan),
             clients: plan.clients.len(),
@@ -240,6 +252,7 @@ impl Oracle {
                 }
             }
             Outcome::Answered(ReasonCode::NOT_AUTHORIZED) if qos > QoS::AtMostOnce && is_forbidden => {}
+            Outcome::Answered(ReasonCode::QUOTA_EXCEEDED) if self.was_exhausted && known.message.retain => {}
             Outcome::Lost(Loss::SessionLost) if qos > QoS::AtMostOnce => {}
             _ => self.broken(at, "a request ends as it can", || format!("message {number}: {outcome:?}")),
         }
@@ -293,7 +306,9 @@ impl Oracle {
         let message = &known.message;
         let (topic, qos) = (message.topic, message.qos);
         if retain && (is_first || qos < QoS::ExactlyOnce || known.arrivals[0].1 != self.life) {
-            let kept = Kept { at, message: Some(number), life: self.life, is_repeat: !is_first };
+            // Without memory it may not be kept.
+            let is_repeat = !is_first || self.pressure == Pressure::Exhausted;
+            let kept = Kept { at, message: Some(number), life: self.life, is_repeat };
             self.retained.entry(topic).or_default().push(kept);
         }
         known.expires = message.expiry.map(|seconds| wall + u64::from(seconds) * 1000);
@@ -304,14 +319,16 @@ impl Oracle {
 
     /// Whoever is subscribed now for certain must get this message.
     fn owe(&mut self, at: u64, number: usize) {
-        if self.is_crowded && !self.is_proof {
+        if self.is_crowded && !self.is_proof || self.pressure >= Pressure::Scarce {
             return;
         }
         let known = &mut self.messages[number];
         let topic = known.message.topic;
         for client in (0..self.clients).filter(|client| self.rights.allow(*client, Access::Receive, topic)) {
-            let epoch = self.sessions.must_get(at, client, known.message.publisher, topic);
-            known.copies[client].owed = epoch;
+            if known.message.size + FRONT <= self.max_packets[client] {
+                let epoch = self.sessions.must_get(at, client, known.message.publisher, topic);
+                known.copies[client].owed = epoch;
+            }
         }
         self.owe_groups(at, number);
     }
@@ -378,7 +395,7 @@ impl Oracle {
             self.broken(at, "a message comes as it was published", || format!("{delivered:?}"));
             return;
         };
-        let known = &mut self.messages[number];
+        let known = &self.messages[number];
         let message = known.message.clone();
         if delivered.topic != message.topic || delivered.payload != payload(number, message.size) {
             self.broken(at, "a message comes as it was published", || {
@@ -396,9 +413,12 @@ impl Oracle {
             self.broken(at, "who has no right gets nothing", || format!("message {number}: client {client}"));
             return;
         }
-        if retain {
+        self.check_flag(delivered, &message);
+        if self.is_replay(delivered) {
             self.figures.retained += 1;
-            self.messages[number].copies[client].retained += 1;
+            let copies = &mut self.messages[number].copies[client];
+            copies.retained += 1;
+            copies.unclear += u32::from(self.sessions.flag(client, message.topic).may_be_kept);
             if !message.retain || !self.sessions.may_get(client, None, message.topic, false) {
                 self.broken(at, "who is not subscribed gets nothing", || {
                     format!("message {number}, retained: {client}")
@@ -407,7 +427,8 @@ impl Oracle {
             return;
         }
         self.figures.wills += u64::from(message.is_will);
-        let copies = &mut known.copies[client];
+        self.figures.as_published += u64::from(retain);
+        let copies = &mut self.messages[number].copies[client];
         copies.live += 1;
         copies.exact += u32::from(qos == QoS::ExactlyOnce);
         copies.was_passing |= !self.sessions.is_kept(client);
@@ -418,6 +439,30 @@ impl Oracle {
         }
         self.check_permission(delivered, number, &message);
         self.check_times(at, number, client, qos);
+    }
+
+    /// Whether this is a retained message that a subscription asked for, as far as can be told.
+    fn is_replay(&self, delivered: &Delivered) -> bool {
+        let flag = self.sessions.flag(delivered.client, &delivered.topic);
+        delivered.retain && (flag.may_replay || !flag.may_be_kept)
+    }
+
+    /// A live message has the retain flag of its publisher if its subscriptions want that, and otherwise none; and it fits
+    /// what the client takes.
+    fn check_flag(&mut self, delivered: &Delivered, message: &Published) {
+        let Delivered { at, client, retain, .. } = *delivered;
+        let flag = self.sessions.flag(client, message.topic);
+        if retain && !flag.may_replay && !flag.may_be_kept {
+            self.broken(at, "a live message is not retained [MQTT-3.3.1-12]", || format!("{delivered:?}"));
+        }
+        if !retain && message.retain && flag.must_be_kept {
+            self.broken(at, "retain as published [MQTT-3.3.1-13]", || format!("{delivered:?}"));
+        }
+        if delivered.payload.len() > self.max_packets[client] {
+            self.broken(at, "no packet above the maximum [MQTT-3.1.2-24]", || {
+                format!("{} bytes", delivered.payload.len())
+            });
+        }
     }
 
     /// A message does not come more often than it may.
@@ -468,18 +513,19 @@ impl Oracle {
     /// A message has come, whether its application accepts it or not [MQTT-4.6.0-6]: one that came to the broker once
     /// does not come behind one that was published later.
     pub fn came(&mut self, delivered: &Delivered) {
-        let Delivered { at, client, qos, retain, .. } = *delivered;
+        let Delivered { at, client, qos, .. } = *delivered;
         let epoch = if self.life > 0 { self.sessions.epoch(client) } else { 0 };
         let Some(number) = number_of(&delivered.payload).filter(|number| *number < self.messages.len())
         else {
             return;
         };
+        let is_replay = self.is_replay(delivered);
         let known = &mut self.messages[number];
         let message = &known.message;
         // What a shared subscription gets goes from one member to another if it must.
         let is_free = is_shared(message.topic) || self.is_undone || known.is_split;
         // What came once may be repeated behind what came later, if a crash or a cut was between them.
-        if retain || message.is_will || is_free || known.copies[client].came {
+        if is_replay || message.is_will || is_free || known.copies[client].came {
             return;
         }
         known.copies[client].came = true;
@@ -514,7 +560,7 @@ impl Oracle {
                     continue;
                 }
                 self.figures.owed += 1;
-                if copies.live == 0 {
+                if copies.live == 0 && copies.unclear == 0 {
                     self.broken(at, "at least once", || {
                         format!("message {number} did not come to client {client}")
                     });
@@ -533,6 +579,14 @@ impl Known {
                 (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
             )
     }
+}
+
+/// What a PUBLISH is longer than its payload, at most.
+const FRONT: usize = 100;
+
+/// The largest packet that a client takes that says this.
+const fn largest_packet(said: u32) -> usize {
+    if said == 0 { usize::MAX } else { said as usize }
 }
 
 /// Whether only shared subscriptions get messages of this topic.

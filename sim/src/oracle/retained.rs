@@ -46,7 +46,7 @@ impl Oracle {
                 [] => {
                     candidates.contains(&None)
                         || may_be_none
-                        || candidates.len() == list.len() && self.life > 0
+                        || candidates.len() == list.len() && (self.life > 0 || self.was_exhausted)
                 }
                 [one] => candidates.contains(&Some(one)),
                 _ => false,

@@ -18,8 +18,33 @@ struct Subscription {
     is_leaving: bool,
     /// Whether it keeps the client's own messages away: by the last SUBSCRIBE, certainly, possibly.
     no_local: [bool; 3],
+    /// Whether it wants the retain flag as it was published: certainly, possibly.
+    as_published: [bool; 2],
+    /// Whether it ever asked for what is retained.
+    replays: bool,
     /// When it cannot be there any more.
     until: Option<u64>,
+}
+
+/// What the retain flag of a message may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flag {
+    /// Some subscription asked for retained messages.
+    pub(super) may_replay: bool,
+    /// A live message may have the flag that it was published with, or has it for certain.
+    pub(super) may_be_kept: bool,
+    pub(super) must_be_kept: bool,
+}
+
+/// What a SUBSCRIBE asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// To keep the client's own messages away.
+    pub no_local: bool,
+    /// The retain flag as it was published.
+    pub as_published: bool,
+    /// What is retained.
+    pub replays: bool,
 }
 
 /// A client's session.
@@ -262,12 +287,15 @@ impl Sessions {
     }
 
     /// SUBSCRIBE is sent.
-    pub fn subscribes(&mut self, client: usize, filter: &'static str, no_local: bool) {
+    pub fn subscribes(&mut self, client: usize, filter: &'static str, asked: Asked) {
+        let Asked { no_local, as_published, replays } = asked;
         let session = &mut self.sessions[client];
         if let Some(known) = session.open(filter) {
             known.granted = None;
             known.asked += 1;
             known.no_local = [no_local, known.no_local[1] & no_local, known.no_local[2] | no_local];
+            known.as_published = [known.as_published[0] & as_published, known.as_published[1] | as_published];
+            known.replays |= replays;
             return;
         }
         let new = Subscription {
@@ -277,6 +305,8 @@ impl Sessions {
             asked: 1,
             is_leaving: false,
             no_local: [no_local; 3],
+            as_published: [as_published; 2],
+            replays,
             until: None,
         };
         session.subscriptions.push(new);
@@ -366,6 +396,20 @@ impl Sessions {
             };
             was_there && !(is_own && subscription.no_local[1])
         })
+    }
+
+    /// What the retain flag of a message for a client may be, by all subscriptions that it ever had.
+    pub(super) fn flag(&self, client: usize, topic: &str) -> Flag {
+        let mut flag = Flag { must_be_kept: true, ..Flag::default() };
+        let mut is_wanted = false;
+        for subscription in self.sessions[client].matching(topic) {
+            is_wanted = true;
+            flag.may_replay |= subscription.replays;
+            flag.may_be_kept |= subscription.as_published[1];
+            flag.must_be_kept &= subscription.as_published[0];
+        }
+        flag.must_be_kept &= is_wanted;
+        flag
     }
 
     /// Whether a client has the same session as then, for certain.
