@@ -118,7 +118,7 @@ fn search(name: &str, arguments: &Arguments) -> ExitCode {
     );
     match found.broken {
         Some((way, what)) => {
-            println!("seed 0: {what}: {way:?}");
+            println!("every state: {what}: {way:?}");
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,

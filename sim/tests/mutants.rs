@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // It reads what is to be changed.
 
+use sim::exhaust;
 use sim::scenario::named;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
@@ -27,7 +28,11 @@ fn every_switch_is_where_the_list_says() {
     assert!(mutants.len() >= 40);
     for mutant in &mutants {
         let scenario = text(mutant, "scenario");
-        assert!(named(scenario).is_some(), "{scenario} is no scenario");
+        let is_known = match mutant.get("exhaust") {
+            Some(_) => exhaust::named(scenario).is_some(),
+            None => named(scenario).is_some(),
+        };
+        assert!(is_known, "{scenario} is no scenario");
         if mutant.get("on").is_some() {
             let on = text(mutant, "on");
             assert!(mutants.iter().any(|other| text(other, "rule") == on), "{on} is no rule");

@@ -64,7 +64,9 @@ impl Broker {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let Ok(Some((frame, behind))) = Frame::split(rest) else {
-                scene.oracle.broken(scene.now, "the broker says whole packets", || format!("{rest:02X?}"));
+                scene.oracle.broken(scene.now, "the broker says whole packets", || {
+                    format!("{:02X?}", &rest[..rest.len().min(16)])
+                });
                 return;
             };
             rest = behind;

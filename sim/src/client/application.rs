@@ -10,6 +10,7 @@ use mqtt_client::{
     ReasonCode, Receipt, RequestError, RetainHandling, SubscribeFilter, SubscribeOptions, Ticket,
     TopicFilter, TopicName, Version,
 };
+use mqtt_packet::{Ack, Frame, PacketType};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
@@ -158,6 +159,18 @@ impl Application {
                 }
                 change => self.changes.push_front(change),
             }
+        }
+    }
+
+    /// A packet comes: with PUBREC the broker has taken a message over.
+    pub(super) fn hear(&self, frame: Frame<'_>, version: Version, scene: &mut Scene) {
+        if frame.packet_type() != PacketType::PubRec {
+            return;
+        }
+        let ack = Ack::decode(frame, version).ok().filter(|ack| !ack.reason_code.is_error());
+        let pending = ack.and_then(|ack| self.pending.iter().find(|pending| pending.id == Some(ack.id)));
+        if let Some(Request::Publish(number)) = pending.map(|pending| pending.request) {
+            scene.oracle.taken(number);
         }
     }
 

@@ -449,6 +449,7 @@ impl<'m> Client<'m> {
             if let Piece::Packet(frame) = piece {
                 let way = || format!("broker -> {}", client_name(self.number));
                 scene.note_packet(way, frame, self.plan.version);
+                self.application.hear(frame, self.plan.version, scene);
             }
             match engine.handle(now, piece, aliases).map(Seen::from) {
                 Ok(seen) => self.see(seen, scene),

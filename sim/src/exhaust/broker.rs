@@ -192,10 +192,13 @@ impl<'w> Live<'w> {
         let _ = write!(text, "{has:?}{:?}", self.shard);
         // What is written together becomes safe together: what counts is what is there afterwards.
         let mut disk = self.disk.clone();
-        for batch in [&[][..], &self.writing, &self.pending] {
+        for (index, batch) in [&[][..], &self.writing, &self.pending].into_iter().enumerate() {
+            let _ = write!(text, "{} ", batch.is_empty());
+            if index > 0 && batch.is_empty() {
+                continue;
+            }
             let changes = batch.iter().flat_map(|(_, changes)| changes.iter().cloned());
             changes.for_each(|change| disk.apply(change));
-            let _ = write!(text, "{} ", batch.is_empty());
             for change in disk.stored() {
                 let _ = write!(text, "{change:?}");
             }

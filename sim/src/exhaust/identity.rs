@@ -77,25 +77,25 @@ struct Essence<'b> {
     kept: Vec<u8>,
     /// Numbers that only have to differ, by kind, where they stand.
     ranked: [Vec<u64>; 4],
-    /// Which entries of [`TREATED`] begin with a byte, bit by bit.
-    first: [u32; 128],
+    /// Which entries of [`TREATED`] have a byte as their first, and as their second, bit by bit.
+    begin: [[u32; 128]; 2],
 }
 
 impl<'b> Essence<'b> {
     fn new(room: usize, batch: &'b dyn Fn(u64) -> Batch) -> Self {
-        let mut first = [0; 128];
+        let mut begin = [[0; 128]; 2];
         for (index, (front, _)) in TREATED.iter().enumerate() {
-            first[usize::from(front.as_bytes()[0])] |= 1 << index;
+            for (place, byte) in begin.iter_mut().zip(front.bytes()) {
+                place[usize::from(byte)] |= 1 << index;
+            }
         }
-        Self { batch, kept: Vec::with_capacity(room), ranked: Default::default(), first }
+        Self { batch, kept: Vec::with_capacity(room), ranked: Default::default(), begin }
     }
 
     fn take(&mut self, mut text: &str) {
         let mut at = 0;
-        let bytes = |text: &str, at: usize| text.as_bytes().get(at).copied();
-        while let Some(byte) = bytes(text, at) {
-            let treated = self.treated(byte, &text[at..]);
-            let Some((front, treatment)) = treated else {
+        while let Some([one, other]) = text.as_bytes().get(at..at + 2) {
+            let Some((front, treatment)) = self.treated(*one, *other, &text.as_bytes()[at..]) else {
                 at += 1;
                 continue;
             };
@@ -106,11 +106,11 @@ impl<'b> Essence<'b> {
         self.kept.extend_from_slice(text.as_bytes());
     }
 
-    fn treated(&self, byte: u8, text: &str) -> Option<(&'static str, Treatment)> {
-        let mut candidates = *self.first.get(usize::from(byte))?;
+    fn treated(&self, one: u8, other: u8, text: &[u8]) -> Option<(&'static str, Treatment)> {
+        let mut candidates = self.begin[0].get(usize::from(one))? & self.begin[1].get(usize::from(other))?;
         while candidates != 0 {
             let candidate = TREATED[candidates.trailing_zeros() as usize];
-            if text.as_bytes().starts_with(candidate.0.as_bytes()) {
+            if text.starts_with(candidate.0.as_bytes()) {
                 return Some(candidate);
             }
             candidates &= candidates - 1;

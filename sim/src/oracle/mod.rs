@@ -76,6 +76,8 @@ struct Known {
     outcome: Option<Outcome>,
     /// What it was told before it crashed.
     earlier: Option<Outcome>,
+    /// PUBREC came: it is not published again, whatever became of it.
+    is_taken: bool,
     /// Its publisher crashed and knows nothing of it any more.
     is_forgotten: bool,
     /// When it came to the broker, and to which of its lives; several times where it was repeated.
@@ -204,6 +206,7 @@ impl Oracle {
             message,
             outcome: None,
             earlier: None,
+            is_taken: false,
             is_forgotten: false,
             arrivals: Vec::new(),
             generation: 0,
@@ -256,6 +259,11 @@ impl Oracle {
             Outcome::Lost(Loss::SessionLost) if qos > QoS::AtMostOnce => {}
             _ => self.broken(at, "a request ends as it can", || format!("message {number}: {outcome:?}")),
         }
+    }
+
+    /// The publisher of a message of QoS 2 got PUBREC.
+    pub fn taken(&mut self, number: usize) {
+        self.messages[number].is_taken = true;
     }
 
     /// What the publisher of a message was told is out of date: the broker that said it has crashed since.
@@ -572,12 +580,14 @@ impl Oracle {
 }
 
 impl Known {
+    /// Whether its publisher was told that the broker has it.
     fn is_acknowledged(&self) -> bool {
         !self.is_undone
-            && matches!(
-                (self.outcome, self.earlier),
-                (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
-            )
+            && (self.is_taken
+                || matches!(
+                    (self.outcome, self.earlier),
+                    (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
+                ))
     }
 }
 
