@@ -71,7 +71,9 @@ impl<'t> Search<'t> {
                 for (budget, mut states) in self.wave(&wave, budget, threads) {
                     waiting.entry(budget).or_default().append(&mut states);
                 }
-                (self.tell)(&self.found());
+                if wave.len() > 10_000 {
+                    (self.tell)(&self.found());
+                }
             }
         }
         self.found()
