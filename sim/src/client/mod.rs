@@ -6,7 +6,7 @@ mod store;
 mod stream;
 
 use crate::oracle::{Delivered, Published};
-use crate::plan::ClientPlan;
+use crate::plan::{ClientPlan, WillPlan};
 use crate::scene::{Event, Scene, client_name, will_topic};
 use crate::wire::{Arrival, ConnIndex, Direction, Unanswered};
 use application::{Application, Seen};
@@ -144,14 +144,10 @@ impl<'m> Client<'m> {
         )
     }
 
-    /// Connects, if it is to.
-    pub fn dial(&mut self, scene: &mut Scene) {
-        let is_away = scene.now < self.away_until && !scene.is_calm;
-        if self.connection.is_some() || self.is_down || is_away {
-            return;
-        }
+    /// The message that is its will on its next connection.
+    fn new_will(&self, scene: &mut Scene) -> Option<(usize, WillPlan)> {
         let number = self.number;
-        let will = self.plan.will.map(|will| {
+        self.plan.will.map(|will| {
             let message = Published {
                 publisher: number,
                 topic: will_topic(number),
@@ -162,7 +158,17 @@ impl<'m> Client<'m> {
                 is_will: true,
             };
             (scene.oracle.publishes(message), will)
-        });
+        })
+    }
+
+    /// Connects, if it is to.
+    pub fn dial(&mut self, scene: &mut Scene) {
+        let is_away = scene.now < self.away_until && !scene.is_calm;
+        if self.connection.is_some() || self.is_down || is_away {
+            return;
+        }
+        let number = self.number;
+        let will = self.new_will(scene);
         let payload = will.map(|(message, _)| scene.oracle.payload(message)).unwrap_or_default();
         let mut room = [0; 8];
         let mut properties = PropertyWriter::new(PropertyPlace::WILL, &mut room);

@@ -16,6 +16,7 @@
 
 mod crash;
 mod figures;
+mod form;
 mod groups;
 mod retained;
 mod sessions;
@@ -23,6 +24,7 @@ mod sessions;
 use crate::plan::{Plan, TOPICS};
 use crate::rights::Rights;
 pub use figures::Figures;
+use form::{FRONT, largest_packet};
 use groups::Owed;
 use mqtt_broker_lite::core::{Access, Pressure};
 use mqtt_client::{Loss, Outcome};
@@ -449,30 +451,6 @@ impl Oracle {
         self.check_times(at, number, client, qos);
     }
 
-    /// Whether this is a retained message that a subscription asked for, as far as can be told.
-    fn is_replay(&self, delivered: &Delivered) -> bool {
-        let flag = self.sessions.flag(delivered.client, &delivered.topic);
-        delivered.retain && (flag.may_replay || !flag.may_be_kept)
-    }
-
-    /// A live message has the retain flag of its publisher if its subscriptions want that, and otherwise none; and it fits
-    /// what the client takes.
-    fn check_flag(&mut self, delivered: &Delivered, message: &Published) {
-        let Delivered { at, client, retain, .. } = *delivered;
-        let flag = self.sessions.flag(client, message.topic);
-        if retain && !flag.may_replay && !flag.may_be_kept {
-            self.broken(at, "a live message is not retained [MQTT-3.3.1-12]", || format!("{delivered:?}"));
-        }
-        if !retain && message.retain && flag.must_be_kept {
-            self.broken(at, "retain as published [MQTT-3.3.1-13]", || format!("{delivered:?}"));
-        }
-        if delivered.payload.len() > self.max_packets[client] {
-            self.broken(at, "no packet above the maximum [MQTT-3.1.2-24]", || {
-                format!("{} bytes", delivered.payload.len())
-            });
-        }
-    }
-
     /// A message does not come more often than it may.
     fn check_times(&mut self, at: u64, number: usize, client: usize, qos: QoS) {
         let known = &self.messages[number];
@@ -589,14 +567,6 @@ impl Known {
                     (Some(Outcome::Answered(_)), _) | (_, Some(Outcome::Answered(_)))
                 ))
     }
-}
-
-/// What a PUBLISH is longer than its payload, at most.
-const FRONT: usize = 100;
-
-/// The largest packet that a client takes that says this.
-const fn largest_packet(said: u32) -> usize {
-    if said == 0 { usize::MAX } else { said as usize }
 }
 
 /// Whether only shared subscriptions get messages of this topic.
