@@ -168,7 +168,7 @@ impl Shard {
         if let Some(room) = session.waits_for_room {
             self.end_wait(room);
         }
-        self.by_client.remove(&session.client.client_id);
+        self.by_client.remove(&*session.client.client_id);
         self.by_number.remove(&session.number);
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = TopicFilter::new(filter) {

@@ -5,7 +5,7 @@ use super::authenticate::Exchange;
 use super::connection::{Authentication, Connection, keep_alive};
 use super::depart::reason_string;
 use super::held::Then;
-use super::session::Session;
+use super::session::{ByClientId, Session};
 use super::shard::{Shard, Stage};
 use super::timers::Timer;
 use super::topic_tree::levels;
@@ -327,7 +327,7 @@ impl Shard {
         let Settings { max_sessions, max_takeovers, takeover_interval, .. } = self.settings;
         let code =
             |code: ReasonCode| if version == Version::V5 { code } else { ReasonCode::SERVER_UNAVAILABLE };
-        let session = self.by_client.get(&client.client_id).and_then(|&key| self.sessions.get(key));
+        let session = self.by_client.get(&*client.client_id).and_then(|&key| self.sessions.get(key));
         let Some(session) = session else {
             let has_room = self.sessions.len() < max_sessions && !self.is_exhausted();
             return if has_room { Ok(0) } else { Err(code(ReasonCode::QUOTA_EXCEEDED)) };
@@ -342,25 +342,28 @@ impl Shard {
 
     /// The session of a client: its old one, or a new one [MQTT-3.1.2-4 to -6]. An older connection ends first, and
     /// with it a session that does not outlive it.
-    fn session_for(&mut self, connect: &Connect<'_>, client: &Client) -> (usize, bool) {
-        if let Some(&key) = self.by_client.get(&client.client_id) {
+    fn session_for(&mut self, connect: &Connect<'_>, client: &Arc<Client>) -> (usize, bool) {
+        if let Some(&key) = self.by_client.get(&*client.client_id) {
             if let Some(old) = self.connection(key).map(|connection| connection.id) {
                 self.settle_places(old);
             }
             self.close(key, CloseReason::TakenOver);
         }
-        if let Some(&key) = self.by_client.get(&client.client_id) {
+        if let Some(&key) = self.by_client.get(&*client.client_id) {
             if !connect.clean_start {
                 self.check_subscriptions(key, client);
+                // The key has what is known of the client now, so that nothing else is kept for it.
+                self.by_client.remove(&*client.client_id);
+                self.by_client.insert(ByClientId(Arc::clone(client)), key);
                 return (key, true);
             }
             self.end_session(key);
         }
         self.last_session = self.last_session.saturating_add(1);
         let number = SessionNumber(u64::from(self.settings.shard.0) << 48 | self.last_session);
-        let session = Session::new(number, Arc::new(client.clone()));
+        let session = Session::new(number, Arc::clone(client));
         let key = self.sessions.insert(session);
-        self.by_client.insert(client.client_id.clone(), key);
+        self.by_client.insert(ByClientId(Arc::clone(client)), key);
         self.by_number.insert(number, key);
         (key, false)
     }

@@ -2,7 +2,7 @@
 
 use super::deliver::record_queued;
 use super::outbound::Queued;
-use super::session::{Away, FOR_EVER, Session};
+use super::session::{Away, ByClientId, FOR_EVER, Session};
 use super::shard::Shard;
 use super::subscribe::grant;
 use super::timers::Timer;
@@ -161,7 +161,7 @@ impl Shard {
             }
         }
         let key = self.sessions.insert(session);
-        self.by_client.insert(record.client.client_id.clone(), key);
+        self.by_client.insert(ByClientId(record.client), key);
         self.by_number.insert(number, key);
         self.count_session(number);
         // One that was not kept any more ends at once.

@@ -5,7 +5,9 @@ use super::outbound::Outbound;
 use super::recall::Replay;
 use super::{Cause, Client, SessionNumber, SessionRecord, StoredWill};
 use mqtt_packet::{PacketId, SubscribeOptions};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A session that never ends by itself.
@@ -19,6 +21,30 @@ pub struct SubscriptionRecord {
     /// Its Subscription Identifier; 0 for none.
     pub id: u32,
 }
+
+/// A client as a key of a table, by its Client Identifier, which is not copied for that.
+#[derive(Debug)]
+pub(super) struct ByClientId(pub(super) Arc<Client>);
+
+impl Borrow<str> for ByClientId {
+    fn borrow(&self) -> &str {
+        &self.0.client_id
+    }
+}
+
+impl Hash for ByClientId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.client_id.hash(state);
+    }
+}
+
+impl PartialEq for ByClientId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.client_id == other.0.client_id
+    }
+}
+
+impl Eq for ByClientId {}
 
 #[derive(Debug)]
 pub(super) struct Session {

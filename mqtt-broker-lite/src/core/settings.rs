@@ -110,7 +110,7 @@ impl Default for Settings {
             outgoing_aliases: 32,
             max_inflight: 1024,
             window: 256 << 10,
-            slow_queue_bytes: 1 << 20,
+            slow_queue_bytes: 512 << 10,
             link_window: 4 << 20,
             queue_window: usize::MAX,
             queue_window_bytes: usize::MAX,

@@ -10,7 +10,7 @@ use super::journal::Journal;
 use super::link::{Letter, Route, Routed};
 use super::place::Places;
 use super::retained::Retained;
-use super::session::Session;
+use super::session::{ByClientId, Session};
 use super::shared::Group;
 use super::sys::Counts;
 use super::timers::{Timer, Timers};
@@ -35,7 +35,7 @@ pub struct Shard {
     pub(super) pressure: Pressure,
     pub(super) connections: HashMap<ConnId, Stage, Seeded>,
     pub(super) sessions: Slab<Session>,
-    pub(super) by_client: HashMap<Box<str>, usize, Seeded>,
+    pub(super) by_client: HashMap<ByClientId, usize, Seeded>,
     pub(super) by_number: BTreeMap<SessionNumber, usize>,
     pub(super) last_session: u64,
     pub(super) last_token: u64,

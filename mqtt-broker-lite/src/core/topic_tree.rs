@@ -32,7 +32,82 @@ pub(super) struct Grant {
     pub(super) id: u32,
 }
 
-type Subscribers = BTreeMap<Target, Grant>;
+/// Who is subscribed to one filter: mostly a few, for whom a sorted list takes a tenth of the memory of a tree.
+#[derive(Debug)]
+enum Subscribers {
+    Few(Vec<(Target, Grant)>),
+    /// Rare, and so in a box: all the others would be larger by a third.
+    #[allow(clippy::box_collection)]
+    Many(Box<BTreeMap<Target, Grant>>),
+}
+
+impl Subscribers {
+    /// A list does not get longer.
+    const FEW: usize = 16;
+
+    /// Adds or replaces one; true if it is new.
+    fn insert(&mut self, target: Target, grant: Grant) -> bool {
+        let few = match self {
+            Self::Many(many) => return many.insert(target, grant).is_none(),
+            Self::Few(few) => few,
+        };
+        match few.binary_search_by_key(&target, |(target, _)| *target) {
+            Ok(at) => {
+                if let Some(known) = few.get_mut(at) {
+                    known.1 = grant;
+                }
+                return false;
+            }
+            Err(_) if few.len() == Self::FEW => {
+                let mut many: BTreeMap<_, _> = std::mem::take(few).into_iter().collect();
+                many.insert(target, grant);
+                *self = Self::Many(Box::new(many));
+            }
+            Err(at) => {
+                few.reserve_exact(1);
+                few.insert(at, (target, grant));
+            }
+        }
+        true
+    }
+
+    /// Removes one; true if it was there.
+    fn remove(&mut self, target: Target) -> bool {
+        match self {
+            Self::Many(many) => {
+                let was_there = many.remove(&target).is_some();
+                if many.len() < Self::FEW / 2 {
+                    *self = Self::Few(std::mem::take(&mut **many).into_iter().collect());
+                }
+                was_there
+            }
+            Self::Few(few) => match few.binary_search_by_key(&target, |(target, _)| *target) {
+                Ok(at) => {
+                    few.remove(at);
+                    true
+                }
+                Err(_) => false,
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Few(few) if few.is_empty())
+    }
+
+    fn append_to(&self, found: &mut Vec<(Target, Grant)>) {
+        match self {
+            Self::Few(few) => found.extend_from_slice(few),
+            Self::Many(many) => found.extend(many.iter().map(|(target, grant)| (*target, *grant))),
+        }
+    }
+}
+
+impl Default for Subscribers {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
 
 /// A hash that differs from broker to broker and not from run to run. Nothing iterates over the tables.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +159,7 @@ impl TopicTree {
     pub(super) fn insert(&mut self, filter: TopicFilter<'_>, target: Target, grant: Grant) -> bool {
         if !filter.has_wildcard() {
             let subscribers = self.exact.entry(filter.as_bytes().into()).or_default();
-            return subscribers.insert(target, grant).is_none();
+            return subscribers.insert(target, grant);
         }
         let (path, below) = path(filter);
         let mut at = ROOT;
@@ -99,7 +174,7 @@ impl TopicTree {
             return false;
         };
         let subscribers = if below { &mut node.below } else { &mut node.here };
-        let is_new = subscribers.insert(target, grant).is_none();
+        let is_new = subscribers.insert(target, grant);
         self.wildcards = self.wildcards.saturating_add(usize::from(is_new));
         is_new
     }
@@ -118,7 +193,7 @@ impl TopicTree {
             let Entry::Occupied(mut entry) = self.exact.entry(filter.as_bytes().into()) else {
                 return false;
             };
-            let was_there = entry.get_mut().remove(&target).is_some();
+            let was_there = entry.get_mut().remove(target);
             if entry.get().is_empty() {
                 entry.remove();
             }
@@ -136,7 +211,7 @@ impl TopicTree {
             return false;
         };
         let subscribers = if below { &mut node.below } else { &mut node.here };
-        let was_there = subscribers.remove(&target).is_some();
+        let was_there = subscribers.remove(target);
         self.wildcards = self.wildcards.saturating_sub(usize::from(was_there));
         let (levels, _) = path(filter);
         for level in levels.rev() {
@@ -167,7 +242,7 @@ impl TopicTree {
         let mut add = |subscribers: &Subscribers| {
             if !subscribers.is_empty() {
                 sources = sources.saturating_add(1);
-                found.extend(subscribers.iter().map(|(target, grant)| (*target, *grant)));
+                subscribers.append_to(found);
             }
         };
         if let Some(subscribers) = self.exact.get(topic.as_bytes()) {
@@ -246,6 +321,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_filter_has_few_or_many_subscribers(steps in prop::collection::vec((0..40_usize, any::<bool>()), 0..200)) {
+            let mut subscribers = Subscribers::default();
+            let mut expected = BTreeMap::new();
+            for (step, (key, comes)) in (1..).zip(steps) {
+                let target = Target::Session(key);
+                if comes {
+                    let grant = Grant { id: step, ..GRANT };
+                    prop_assert_eq!(subscribers.insert(target, grant), expected.insert(target, grant).is_none());
+                } else {
+                    prop_assert_eq!(subscribers.remove(target), expected.remove(&target).is_some());
+                }
+                let mut found = Vec::new();
+                subscribers.append_to(&mut found);
+                prop_assert_eq!(found, expected.clone().into_iter().collect::<Vec<_>>());
+                prop_assert_eq!(subscribers.is_empty(), expected.is_empty());
+            }
+        }
+
         /// [MQTT-4.7.2-1 @3.1.1] [MQTT-4.7.2-1 @5.0] [MQTT-4.7.3-4 @3.1.1] [MQTT-4.7.3-4 @5.0] [U5-4.7.3-1]
         /// [MQTT-3.3.2-3 @3.1.1] [MQTT-3.3.2-3 @5.0]
         #[test]

@@ -372,14 +372,9 @@ fn examine(directory: &Directory) -> Result<Examined, StoreError> {
     Ok(Examined { last: journals.last, cut_off })
 }
 
-/// Small tables are kept in small pieces, so that they do not hold up the journals.
+/// What is not in tables yet is in memory. A small table is written early, so that it does not hold up the journals.
 fn options(kind: Kind) -> KeyspaceCreateOptions {
-    let memtable = match kind {
-        Kind::Meta => 256 * KIB,
-        Kind::Queue => 32 * MIB,
-        Kind::Message | Kind::Retained => 16 * MIB,
-        _ => 8 * MIB,
-    };
+    let memtable = if kind == Kind::Meta { 256 * KIB } else { 4 * MIB };
     KeyspaceCreateOptions::default().max_memtable_size(memtable)
 }
 
