@@ -209,6 +209,7 @@ struct Shared {
     qos: u8,
     retain: bool,
     is_owed: bool,
+    since: u64,
     /// To whom, at which QoS, and whether that session is still the same.
     given: Vec<(usize, u8, bool)>,
 }
@@ -293,7 +294,9 @@ impl Model {
         for name in groups {
             found = true;
             let is_owed = message.qos > 0 && message.expires.is_none();
-            let shared = Shared { qos: message.qos, retain: message.retain, is_owed, given: Vec::new() };
+            let since = self.now.wall;
+            let shared =
+                Shared { qos: message.qos, retain: message.retain, is_owed, since, given: Vec::new() };
             self.shared.insert((name, message.payload.clone()), shared);
         }
         found
@@ -391,6 +394,10 @@ impl Model {
         let Some(session) = self.sessions.remove(&who) else { return };
         for filter in session.subscriptions.keys() {
             self.check_group(filter);
+            // A delivery at QoS 2 is begun before it waits for the disk, and never goes to another member then.
+            for ((name, _), shared) in &mut self.shared {
+                shared.is_owed &= name != filter || shared.qos < 2 || shared.since > self.slow_at;
+            }
         }
         for given in self.shared.values_mut().flat_map(|shared| &mut shared.given) {
             given.2 &= given.0 != who;
