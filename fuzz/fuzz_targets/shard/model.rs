@@ -172,13 +172,12 @@ impl Session {
         slow_at: u64,
     ) -> Option<Option<u64>> {
         let queue = if seen.qos == 0 { &mut self.due0 } else { &mut self.due };
-        let at = queue
-            .iter()
-            .position(|due| !due.is_optional && !is_over(due.expires, now) || due.copy.is(seen, is_v5))?;
-        let due = queue.get(at).filter(|due| due.copy.is(seen, is_v5))?.clone();
         // The broker begins to deliver before it waits for the disk, and what was begun is not given up.
-        let may_be_late = due.since <= slow_at;
-        assert!(may_be_late || !is_over(due.expires, before), "it was over long ago: {seen:?}");
+        let may_come = |due: &Due| due.since <= slow_at || !is_over(due.expires, before);
+        let at = queue.iter().position(|due| {
+            !due.is_optional && !is_over(due.expires, now) || may_come(due) && due.copy.is(seen, is_v5)
+        })?;
+        let due = queue.get(at).filter(|due| due.copy.is(seen, is_v5))?.clone();
         queue.drain(..=at);
         if due.was_retained {
             for walk in &mut self.walks {
