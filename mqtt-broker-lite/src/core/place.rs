@@ -23,7 +23,17 @@ pub(super) struct Places {
     /// Connections that wait for an answer.
     waiting: BTreeMap<ConnId, Waiting>,
     /// What the answer was for the packet at hand.
-    answer: Option<bool>,
+    answer: Option<Answer>,
+}
+
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Free,
+    Full,
+    /// The client was gone before it was answered, and learns nothing. Its message counts, as everything that it sent, and
+    /// is kept if there is a place: it would come behind later ones if it were left to be sent again.
+    NobodyAsks,
 }
 
 #[derive(Debug)]
@@ -56,6 +66,9 @@ impl Shard {
 
     /// Whether the answer to a message can say that it was not taken.
     pub(super) fn can_refuse(&mut self, key: usize, publish: &Publish<'_>) -> bool {
+        if self.places.answer == Some(Answer::NobodyAsks) {
+            return false;
+        }
         let version = self.connection(key).map(|connection| connection.version);
         version == Some(Version::V5) && publish.delivery.qos() > QoS::AtMostOnce
     }
@@ -93,7 +106,7 @@ impl Shard {
         if has_plenty {
             self.places.plenty_at.insert(from);
         }
-        self.go_on_behind_place(connection, is_free);
+        self.go_on_behind_place(connection, if is_free { Answer::Free } else { Answer::Full });
     }
 
     pub(super) fn on_few_places(&mut self, from: ShardId) {
@@ -101,7 +114,7 @@ impl Shard {
     }
 
     /// Handles what a client sent since it waits.
-    fn go_on_behind_place(&mut self, id: ConnId, is_free: bool) {
+    fn go_on_behind_place(&mut self, id: ConnId, answer: Answer) {
         let Some(waiting) = self.places.waiting.remove(&id) else {
             return;
         };
@@ -112,7 +125,7 @@ impl Shard {
         let Some(&Stage::Online(key)) = self.connections.get(&id) else {
             return;
         };
-        self.places.answer = Some(is_free);
+        self.places.answer = Some(answer);
         let done = self.on_publish(key, frame);
         self.places.answer = None;
         if let Err(reason) = done {
@@ -125,10 +138,10 @@ impl Shard {
         }
     }
 
-    /// A connection ends, but not by what came on it: what it sent counts, and messages that wait for a place have none.
+    /// A connection ends, but not by what came on it: what it sent counts.
     pub(super) fn settle_places(&mut self, id: ConnId) {
         while self.places.waiting.contains_key(&id) {
-            self.go_on_behind_place(id, false);
+            self.go_on_behind_place(id, Answer::NobodyAsks);
         }
     }
 
@@ -159,7 +172,7 @@ impl Shard {
     /// that are at home elsewhere only what was asked for.
     pub(super) fn has_no_place(&self, topic: TopicName<'_>) -> bool {
         if !self.is_home(topic.as_bytes()) {
-            return self.places.answer == Some(false);
+            return self.places.answer == Some(Answer::Full);
         }
         let is_full = self.retained.len() >= self.settings.max_retained || self.is_exhausted();
         is_full && self.retained.get(topic.as_bytes()).is_none()

@@ -55,7 +55,7 @@ struct Node {
 pub struct Client(pub ConnId);
 
 /// These tests are built once for each number of shards.
-fn shards() -> u16 {
+pub fn shards() -> u16 {
     match env!("CARGO_CRATE_NAME") {
         "core_2_shards" => 2,
         "core_4_shards" => 4,

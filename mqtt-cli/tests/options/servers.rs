@@ -21,7 +21,7 @@ pub struct Server {
 }
 
 enum Running {
-    Ours { _broker: mqtt_broker_lite::Broker },
+    Ours { _broker: Box<mqtt_broker_lite::Broker> },
     Mosquitto(Child),
 }
 
@@ -52,7 +52,12 @@ pub fn all() -> Vec<Server> {
 pub fn ours() -> Server {
     let broker = mqtt_broker_lite::Broker::builder().listen("mqtt://127.0.0.1:0").start().unwrap();
     let port = broker.addresses()[0].port();
-    Server { name: "mqtt-broker-lite", port, more: None, _running: Running::Ours { _broker: broker } }
+    Server {
+        name: "mqtt-broker-lite",
+        port,
+        more: None,
+        _running: Running::Ours { _broker: Box::new(broker) },
+    }
 }
 
 /// Debian's mosquitto with a listener for each carrier; `None`, and said so aloud, where it is not installed.
