@@ -448,11 +448,7 @@ impl History {
             self.pass(1);
         }
         self.world.sync();
-        self.model.observers.clear();
-        for session in self.model.sessions.values_mut() {
-            session.due0.clear();
-            session.break_off(|_| true);
-        }
+        self.model.restart();
         self.world.restart(shards);
         self.hostile = Hostile::default();
     }

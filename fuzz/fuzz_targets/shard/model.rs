@@ -209,6 +209,8 @@ struct Shared {
     retain: bool,
     is_owed: bool,
     since: u64,
+    /// It is from before a restart: whoever it was for then is not known to have it from a group any more.
+    is_old: bool,
     /// To whom, at which QoS, and whether that session is still the same.
     given: Vec<(usize, u8, bool)>,
 }
@@ -294,8 +296,8 @@ impl Model {
             found = true;
             let is_owed = message.qos > 0 && message.expires.is_none();
             let since = self.now.wall;
-            let shared =
-                Shared { qos: message.qos, retain: message.retain, is_owed, since, given: Vec::new() };
+            let (qos, retain) = (message.qos, message.retain);
+            let shared = Shared { qos, retain, is_owed, since, is_old: false, given: Vec::new() };
             self.shared.insert((name, message.payload.clone()), shared);
         }
         found
@@ -352,11 +354,13 @@ impl Model {
         was_there
     }
 
-    /// The last member takes the group and its messages along.
+    /// The last member takes the group and its messages along. What was given may have been of another group that has the
+    /// same message, so that what went along was not given: then nothing is owed by that other group.
     fn check_group(&mut self, filter: &'static str) {
         if !self.sessions.values().any(|session| session.subscriptions.contains_key(filter)) {
-            for (_, shared) in self.shared.iter_mut().filter(|((name, _), _)| *name == filter) {
-                shared.is_owed = false;
+            let gone: BTreeSet<_> = self.shared.keys().filter(|(name, _)| *name == filter).cloned().collect();
+            for ((_, payload), shared) in &mut self.shared {
+                shared.is_owed &= !gone.iter().any(|(_, gone)| gone == payload);
             }
         }
     }
@@ -388,6 +392,16 @@ impl Model {
         }
     }
 
+    /// The broker starts again.
+    pub fn restart(&mut self) {
+        self.observers.clear();
+        for session in self.sessions.values_mut() {
+            session.due0.clear();
+            session.break_off(|_| true);
+        }
+        self.shared.values_mut().for_each(|shared| shared.is_old = true);
+    }
+
     pub fn end_session(&mut self, who: usize) {
         self.publish_will(who);
         let Some(session) = self.sessions.remove(&who) else { return };
@@ -395,7 +409,8 @@ impl Model {
             self.check_group(filter);
             // A delivery at QoS 2 is begun before it waits for the disk, and never goes to another member then.
             for ((name, _), shared) in &mut self.shared {
-                shared.is_owed &= name != filter || shared.qos < 2 || shared.since > self.slow_at;
+                let is_begun = shared.qos == 2 && shared.since <= self.slow_at;
+                shared.is_owed &= name != filter || !(is_begun || shared.is_old);
             }
         }
         for given in self.shared.values_mut().flat_map(|shared| &mut shared.given) {
@@ -428,10 +443,11 @@ impl Model {
                 && (shared.retain || !seen.retain)
                 && shared.given.iter().all(|&(_, qos, is_there)| qos == 1 && !is_there)
         });
-        // Several groups may have the same message: it came by one of the client's own, if it has any.
+        // Several groups may have the same message: it came by the one that it names, or else by one of the client's own.
         let first = all.min_by_key(|((name, _), shared)| {
-            let is_member = own.is_some_and(|own| own.contains_key(name));
-            (!is_member, !shared.is_owed, shared.given.len())
+            let member = own.and_then(|own| own.get(name));
+            let is_named = member.is_some_and(|member| seen.ids.contains(&member.id));
+            (!is_named, member.is_none(), !shared.is_owed, shared.given.len())
         });
         let Some((_, shared)) = first else { panic!("nobody owed {who} {seen:?}") };
         shared.given.push((who, seen.qos, true));
