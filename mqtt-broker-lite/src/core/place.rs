@@ -42,6 +42,8 @@ struct Waiting {
     wait: Cause,
     /// The message, and what came behind it.
     parked: Vec<u8>,
+    /// How much of that is dealt with.
+    done: usize,
 }
 
 /// Where no more than these are free, or an eighth, that is not plenty.
@@ -78,7 +80,7 @@ impl Shard {
             return;
         };
         let wait = self.journal.begin_wait();
-        self.places.waiting.insert(id, Waiting { wait, parked: raw(frame) });
+        self.places.waiting.insert(id, Waiting { wait, parked: raw(frame), done: 0 });
         self.pause(key, Some(wait));
         let name = Bytes::copy_from_slice(topic.as_bytes());
         let home = home(&name, self.settings.shards);
@@ -113,36 +115,39 @@ impl Shard {
         self.places.plenty_at.remove(&from);
     }
 
-    /// Handles what a client sent since it waits.
+    /// Handles what a client sent since it waits, up to the next message that has to wait; all, if nobody asks any more.
     fn go_on_behind_place(&mut self, id: ConnId, answer: Answer) {
-        let Some(waiting) = self.places.waiting.remove(&id) else {
+        let Some(Waiting { wait, parked, done }) = self.places.waiting.remove(&id) else {
             return;
         };
-        self.on_synced(waiting.wait);
-        let Some((frame, mut rest)) = whole(&waiting.parked) else {
+        self.on_synced(wait);
+        let Some((frame, mut rest)) = parked.get(done..).and_then(whole) else {
             return;
         };
         let Some(&Stage::Online(key)) = self.connections.get(&id) else {
             return;
         };
         self.places.answer = Some(answer);
-        let done = self.on_publish(key, frame);
-        self.places.answer = None;
-        if let Err(reason) = done {
+        if let Err(reason) = self.on_publish(key, frame) {
             self.close(key, reason);
         }
-        // What asks again parks the rest anew.
+        self.places.answer = self.places.answer.filter(|answer| *answer == Answer::NobodyAsks);
         while let Some((frame, behind)) = whole(rest) {
+            let done = parked.len().saturating_sub(rest.len());
             self.on_frame(id, frame);
+            if let Some(next) = self.places.waiting.get_mut(&id) {
+                // It has a copy of this message alone.
+                (next.parked, next.done) = (parked, done);
+                break;
+            }
             rest = behind;
         }
+        self.places.answer = None;
     }
 
     /// A connection ends, but not by what came on it: what it sent counts.
     pub(super) fn settle_places(&mut self, id: ConnId) {
-        while self.places.waiting.contains_key(&id) {
-            self.go_on_behind_place(id, Answer::NobodyAsks);
-        }
+        self.go_on_behind_place(id, Answer::NobodyAsks);
     }
 
     /// A connection ended.
