@@ -13,13 +13,16 @@
     clippy::disallowed_types
 )]
 
-mod broker;
-mod wire;
+#[path = "../durability/server.rs"]
+mod server;
+#[path = "../../tests/traffic/mod.rs"]
+mod traffic;
 
-use broker::{Broker, Kind};
+use server::{Kind, Server, directory};
 use std::io::Read;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use wire::Wire;
+use traffic::client::{Client, PUBACK, Packet};
 
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * KIB;
@@ -34,7 +37,7 @@ struct Row {
     goal: f64,
     unit: &'static str,
     is_durable: bool,
-    grow: fn(&Broker, Effort) -> f64,
+    grow: fn(&Server, Effort) -> f64,
 }
 
 const ROWS: [Row; 8] = [
@@ -73,7 +76,7 @@ fn main() {
         // It waits for half a minute.
         let kinds = [Kind::Ours, Kind::Mosquitto].into_iter().filter(|_| !(is_trial && row.unit == "s"));
         let seen: Vec<String> = kinds
-            .map(|kind| match Broker::start(kind, row.is_durable) {
+            .map(|kind| match start(kind, row.is_durable) {
                 Some(broker) => format!("{:.2} {}", (row.grow)(&broker, effort), row.unit),
                 None => "is not here".to_owned(),
             })
@@ -84,107 +87,128 @@ fn main() {
     }
 }
 
-/// Clients that are let in, say that 256 MiB follow, and send a little of it.
-fn claims(broker: &Broker, _: Effort) -> f64 {
-    let before = broker.memory();
-    let mut clients: Vec<_> =
-        (0..50).map(|number| broker.connect(&format!("claims-{number}"), true)).collect();
-    for client in &mut clients {
-        let _ = client.send(&[b"\x30\xFF\xFF\xFF\x7F\0\x01t".as_slice(), &[b'x'; 1000]].concat());
+/// One with its defaults, but for the limits of mosquitto's queues, which would drop what is offered.
+fn start(kind: Kind, is_durable: bool) -> Option<Server> {
+    match kind {
+        Kind::Ours if !is_durable => Some(Server::in_memory()),
+        kind => Server::start(kind, &directory("bounds")),
     }
-    std::thread::sleep(Duration::from_secs(1));
-    (broker.most_memory() - before) / MIB
 }
 
-/// Readers of the same topic each that read nothing, and publishers that send so many MiB at QoS 0 as long as they can.
-fn stalled(broker: &Broker, readers: usize, offered: usize) -> f64 {
-    let mut idle: Vec<_> = (0..readers)
+/// A client whose session ends with it.
+fn connect(broker: &Server, client_id: String) -> Client {
+    Client::connect_as(&broker.address, &client_id, true).unwrap()
+}
+
+/// By how much memory grew, in bytes.
+fn grown(now: u64, before: u64) -> f64 {
+    now as f64 - before as f64
+}
+
+/// Clients that are let in, say that 256 MiB follow, and send a little of it.
+fn claims(broker: &Server, _: Effort) -> f64 {
+    let before = broker.memory();
+    let mut clients: Vec<_> = (0..50).map(|number| connect(broker, format!("claims-{number}"))).collect();
+    for client in &mut clients {
+        client.raw(&[b"\x30\xFF\xFF\xFF\x7F\0\x01t".as_slice(), &[b'x'; 1000]].concat());
+        // Who claims too much may be gone already.
+        let _ = client.flush();
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    grown(broker.peak_memory(), before) / MIB
+}
+
+/// Readers with a topic each that read nothing, and publishers that send so many MiB at QoS 0 as long as they can.
+fn stalled(broker: &Server, readers: usize, offered: usize) -> f64 {
+    let idle: Vec<_> = (0..readers)
         .map(|number| {
-            let mut reader = broker.connect(&format!("stalled-{number}"), true);
-            reader.subscribe(&format!("stalled/{number}"), 0);
+            let mut reader = connect(broker, format!("stalled-{number}"));
+            reader.subscribe(&format!("stalled/{number}"), 0, 1);
+            reader.await_granted(1).unwrap();
             reader
         })
         .collect();
     let before = broker.memory();
     std::thread::scope(|scope| {
         for number in 0..readers {
-            let mut publisher = broker.connect(&format!("publisher-{number}"), true);
+            let mut publisher = connect(broker, format!("publisher-{number}"));
             scope.spawn(move || {
-                let packet = wire::publish(&format!("stalled/{number}"), &[b'x'; 16 << 10], None);
                 let end = Instant::now() + Duration::from_secs(15);
                 // Who is not read from any more waits in vain.
-                publisher.give_up_after(Duration::from_secs(5));
+                publisher.write_at_most(Duration::from_secs(5));
                 for _ in 0..offered * 64 {
-                    if Instant::now() > end || publisher.send(&packet).is_err() {
+                    publisher.publish(&format!("stalled/{number}"), &[b'x'; 16 << 10], 0, 0, false, false);
+                    if publisher.flush().is_err() || Instant::now() > end {
                         break;
                     }
                 }
             });
         }
     });
-    idle.clear();
-    (broker.most_memory() - before) / MIB
+    drop(idle);
+    grown(broker.peak_memory(), before) / MIB
 }
 
 /// Messages of QoS 1 for somebody who is away.
-fn absent(broker: &Broker, effort: Effort) -> f64 {
-    let mut owner = broker.connect("absent", false);
-    owner.subscribe("absent/#", 1);
+fn absent(broker: &Server, effort: Effort) -> f64 {
+    let mut owner = Client::connect(&broker.address, "absent").unwrap();
+    owner.subscribe("absent/#", 1, 1);
+    owner.await_granted(1).unwrap();
     drop(owner);
-    let mut publisher = broker.connect("publisher", true);
+    let mut publisher = connect(broker, "publisher".to_owned());
     let before = broker.memory();
     let count = (64 << 10) / effort.0;
     let mut acknowledged = 0;
     for number in 0..count {
         let id = u16::try_from(number % 60_000 + 1).unwrap();
-        publisher.send(&wire::publish("absent/one", &[b'x'; 1000], Some(id))).unwrap();
+        publisher.publish("absent/one", &[b'x'; 1000], 1, id, false, false);
+        publisher.flush().unwrap();
         if number - acknowledged >= 200 {
-            publisher.await_packet(0x40);
+            assert!(matches!(publisher.next().unwrap(), Packet::Ack(PUBACK, _)));
             acknowledged += 1;
         }
     }
     for _ in acknowledged..count {
-        publisher.await_packet(0x40);
+        assert!(matches!(publisher.next().unwrap(), Packet::Ack(PUBACK, _)));
     }
-    (broker.most_memory() - before) / MIB
+    grown(broker.peak_memory(), before) / MIB
 }
 
-fn connections(broker: &Broker, effort: Effort) -> f64 {
+fn connections(broker: &Server, effort: Effort) -> f64 {
     let count = 4000 / effort.0;
     let before = broker.memory();
-    let clients: Vec<Wire> =
-        (0..count).map(|number| broker.connect(&format!("idle-{number}"), true)).collect();
-    (broker.memory() - before) / KIB / clients.len() as f64
+    let clients: Vec<_> = (0..count).map(|number| connect(broker, format!("idle-{number}"))).collect();
+    grown(broker.memory(), before) / KIB / clients.len() as f64
 }
 
-fn sessions(broker: &Broker, effort: Effort) -> f64 {
+fn sessions(broker: &Server, effort: Effort) -> f64 {
     let count = 20_000 / effort.0;
     let before = broker.memory();
     for number in 0..count {
-        drop(broker.connect(&format!("session-{number}"), false));
+        drop(Client::connect(&broker.address, &format!("session-{number}")).unwrap());
     }
     std::thread::sleep(Duration::from_millis(500));
-    (broker.memory() - before) / KIB / count as f64
+    grown(broker.memory(), before) / KIB / count as f64
 }
 
 /// Of a hundred clients with a thousand each, nobody else having the same.
-fn subscriptions(broker: &Broker, effort: Effort) -> f64 {
+fn subscriptions(broker: &Server, effort: Effort) -> f64 {
     let count = 1000 / effort.0;
-    let mut clients: Vec<_> =
-        (0..100).map(|client| broker.connect(&format!("client-{client}"), true)).collect();
+    let mut clients: Vec<_> = (0..100).map(|number| connect(broker, format!("client-{number}"))).collect();
     let before = broker.memory();
-    for (client, wire) in clients.iter_mut().enumerate() {
-        for number in 0..count {
-            wire.subscribe(&format!("site/{client}/device-{number}/state"), 1);
+    for (number, client) in clients.iter_mut().enumerate() {
+        for device in 0..count {
+            client.subscribe(&format!("site/{number}/device-{device}/state"), 1, 1);
+            client.await_granted(1).unwrap();
         }
     }
-    (broker.memory() - before) / KIB / (100 * count) as f64
+    grown(broker.memory(), before) / KIB / (100 * count) as f64
 }
 
 /// How long somebody is kept who says nothing at all.
-fn silence(broker: &Broker, _: Effort) -> f64 {
-    let mut stream = broker.open();
-    stream.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
+fn silence(broker: &Server, _: Effort) -> f64 {
+    let mut stream = TcpStream::connect(&broker.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
     let begin = Instant::now();
     let _ = stream.read(&mut [0]);
     begin.elapsed().as_secs_f64()

@@ -1,4 +1,6 @@
-//! The brokers that are measured, as processes with a data directory: what they use, and how they end.
+//! The brokers that are measured, as processes: what they use, and how they end.
+
+#![allow(dead_code)] // Not every bench uses all of it.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -97,10 +99,17 @@ impl Server {
     }
 
     pub fn ours(directory: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program())
-            .args(["--listen", "mqtt://127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(directory)
-            .args(arguments)
+        Self::spawn(Command::new(program()).arg("--data-dir").arg(directory).args(arguments), "warn")
+    }
+
+    /// One of ours that stores nothing, and does not say what is wrong with its clients.
+    pub fn in_memory() -> Self {
+        Self::spawn(Command::new(program()).arg("--in-memory"), "error")
+    }
+
+    fn spawn(command: &mut Command, log: &str) -> Self {
+        let mut child = command
+            .args(["--listen", "mqtt://127.0.0.1:0", "--log", log])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -139,11 +148,20 @@ impl Server {
         Usage::of(&self.child.id().to_string())
     }
 
+    /// Its memory now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
     /// The most memory that it had, in bytes.
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// SIGKILL.

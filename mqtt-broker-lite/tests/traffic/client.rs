@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// One connection with a session that stays.
+/// One connection.
 pub struct Client {
     stream: TcpStream,
     input: Vec<u8>,
@@ -42,11 +42,16 @@ fn string(out: &mut Vec<u8>, text: &str) {
 
 impl Client {
     pub fn connect(address: &str, client_id: &str) -> io::Result<Self> {
+        Self::connect_as(address, client_id, false)
+    }
+
+    /// With a session that ends with the connection, or stays.
+    pub fn connect_as(address: &str, client_id: &str, is_clean: bool) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut client = Self { stream, input: Vec::new(), output: Vec::new(), is_present: false };
-        let mut body = b"\0\x04MQTT\x04\0\0\0".to_vec();
+        let mut body = [b"\0\x04MQTT\x04", &[u8::from(is_clean) << 1, 0, 0][..]].concat();
         string(&mut body, client_id);
         client.put(0x10, &body);
         client.flush()?;
@@ -60,6 +65,16 @@ impl Client {
 
     pub fn wait_at_most(&self, time: Duration) {
         self.stream.set_read_timeout(Some(time)).unwrap();
+    }
+
+    /// Fails to write when the server has not read for so long.
+    pub fn write_at_most(&self, time: Duration) {
+        self.stream.set_write_timeout(Some(time)).unwrap();
+    }
+
+    /// Any bytes.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.output.extend(bytes);
     }
 
     fn put(&mut self, first: u8, body: &[u8]) {
@@ -79,7 +94,9 @@ impl Client {
     pub fn publish(&mut self, topic: &str, payload: &[u8], qos: u8, id: u16, dup: bool, retain: bool) {
         let mut body = Vec::new();
         string(&mut body, topic);
-        body.extend(id.to_be_bytes());
+        if qos > 0 {
+            body.extend(id.to_be_bytes());
+        }
         body.extend(payload);
         self.put(0x30 | u8::from(dup) << 3 | qos << 1 | u8::from(retain), &body);
     }
