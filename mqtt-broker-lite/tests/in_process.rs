@@ -13,7 +13,8 @@ const WAIT: Duration = Duration::from_secs(30);
 #[test]
 fn what_is_retained_comes_first_however_much_it_is() {
     for workers in [1, 3] {
-        let broker = Broker::builder().workers(NonZeroU16::new(workers).unwrap()).start().unwrap();
+        let workers = NonZeroU16::new(workers).unwrap();
+        let broker = Broker::builder().listen("mqtt://127.0.0.1:0").workers(workers).start().unwrap();
         for number in 0..6000 {
             broker.publish(&format!("kept/{number}"), b"kept", QoS::AtLeastOnce, true).unwrap();
         }
