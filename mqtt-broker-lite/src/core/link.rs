@@ -119,7 +119,11 @@ pub fn home(name: &[u8], shards: u16) -> ShardId {
     let hash = name.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
     });
-    let spread = (hash ^ hash >> 32).checked_rem(u64::from(shards)).unwrap_or(0);
+    // Of its bits the lowest hardly mix: of names that are alike but for one letter all pairs would fall apart, or none.
+    // The end of MurmurHash3 makes every bit depend on all.
+    let hash = (hash ^ hash >> 33).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+    let hash = (hash ^ hash >> 33).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+    let spread = (hash ^ hash >> 33).checked_rem(u64::from(shards)).unwrap_or(0);
     ShardId(u16::try_from(spread).unwrap_or(0))
 }
 

@@ -1,7 +1,7 @@
 //! The committer: one thread that makes safe what the shards write. It takes everything that waits as one batch, and
 //! the next batch gathers while the disk is busy with this one.
 
-use super::worker::{Letter, Mailbox};
+use super::mailbox::{FEW, Letter, Mailbox};
 use crate::core::{Cause, Change, Input, Now, Output, Part, SessionNumber, Shard, ShardId};
 use crate::store::{Pending, Restored, Store, StoreError, SyncMode, Written};
 use std::collections::{BTreeMap, VecDeque};
@@ -281,7 +281,11 @@ impl Writer {
         }
         for (shard, causes) in safe {
             if let Some(mailbox) = self.shards.get(usize::from(shard.0)) {
-                mailbox.send(Letter::Synced(causes));
+                mailbox.post(Letter::Synced(causes));
+                match batch.len() <= FEW {
+                    true => mailbox.read(),
+                    false => mailbox.call(),
+                }
             }
         }
     }

@@ -42,6 +42,7 @@ pub use inside::Subscription;
 #[cfg(feature = "cli")]
 pub(crate) use listener::is_local;
 use listener::{Address, Listener};
+use mio::Poll;
 pub use listener::{Listen, ListenLimits};
 use std::io;
 use std::net::SocketAddr;
@@ -299,12 +300,12 @@ impl Builder {
             self.start_committer(&mut broker, store, on_commit)?;
         }
         let disk = broker.committer.as_ref().map(|committer| committer.disk.clone());
-        for (shard, mut worker) in workers.into_iter().enumerate() {
+        for (shard, (mut worker, poll)) in workers.into_iter().enumerate() {
             worker.shards.clone_from(&mailboxes);
             worker.disk.clone_from(&disk);
             let thread = std::thread::Builder::new().name(format!("mqtt-shard-{shard}"));
             // If this fails, dropping the broker stops those that run.
-            broker.threads.push(thread.spawn(move || worker.run())?);
+            broker.threads.push(thread.spawn(move || worker.run(poll))?);
         }
         #[cfg(feature = "metrics")]
         if let Some(listener) = metrics {
@@ -321,7 +322,7 @@ impl Builder {
         mut listeners: Vec<Listener>,
         gate: &Arc<dyn Gate>,
         clock: Instant,
-    ) -> io::Result<(Vec<Worker>, Vec<Mailbox>)> {
+    ) -> io::Result<(Vec<(Worker, Poll)>, Vec<Mailbox>)> {
         let guard = Guard::new(self.max_connections, self.listens.iter().map(|listen| listen.limits));
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
@@ -329,11 +330,11 @@ impl Builder {
             // The first accepts for all; a connection moves on when its CONNECT says whose it is.
             let listeners = std::mem::take(&mut listeners);
             let settings = Settings { shard: ShardId(number), ..self.settings.clone() };
-            let (mut worker, mailbox) =
+            let (mut worker, poll) =
                 Worker::new(shard, settings, listeners, Arc::clone(gate), Arc::clone(&guard))?;
             worker.begin(clock, wake_at, self.budget.clone());
-            workers.push(worker);
-            mailboxes.push(mailbox);
+            mailboxes.push(worker.mailbox());
+            workers.push((worker, poll));
         }
         Ok((workers, mailboxes))
     }

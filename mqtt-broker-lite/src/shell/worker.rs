@@ -10,14 +10,13 @@ pub(super) use super::mailbox::{Letter, Mailbox};
 use super::socket::{Limits, Origin, Phase, Progress, Socket};
 use crate::core::{ConnId, Input, Message, Now, ObserverId, Pressure, Settings, Shard, ShardId};
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, channel};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 const WAKER: Token = Token(usize::MAX);
@@ -31,6 +30,8 @@ const READS_PER_TURN: usize = 2;
 /// Whoever sends more packets than this in a turn is read in small pieces next time: the smallest cost as much as others.
 const MANY_PACKETS: usize = 8192;
 const SMALL_READ_SIZE: usize = 8 << 10;
+/// A turn that took less leaves time to be visited.
+const LIGHT: Duration = Duration::from_micros(100);
 /// How long a closed connection may take its last bytes, in milliseconds.
 const LINGER: u64 = 2000;
 
@@ -46,15 +47,16 @@ use tally::Tally;
 pub(super) struct Worker {
     shard: Shard,
     limits: Limits,
-    poll: Poll,
+    /// Where sockets are registered with what this worker's thread waits for.
+    registry: Registry,
     letters: Receiver<Letter>,
     /// Who answers what takes time.
     gate: Arc<dyn Gate>,
     guard: Arc<Guard>,
     /// Connections that sent too much, and until when they are not read.
     throttled: BTreeSet<(u64, usize, ConnId)>,
-    is_called: Arc<AtomicBool>,
     own: ShardId,
+    mailbox: Mailbox,
     observers: HashMap<ObserverId, SyncSender<Arc<Message>>>,
     /// The mailboxes of all shards, this one's included.
     pub(super) shards: Vec<Mailbox>,
@@ -72,6 +74,14 @@ pub(super) struct Worker {
     closing: VecDeque<(u64, usize, ConnId)>,
     start: Instant,
     wake_at: Option<u64>,
+    /// Until when its thread waits, if nobody calls it.
+    waits_until: Option<u64>,
+    /// The last turn took less than [`LIGHT`].
+    is_light: bool,
+    /// Somebody else's thread does its work.
+    is_visited: bool,
+    /// To which shards it has letters, and how many.
+    to_call: Vec<(usize, usize)>,
     buffer: Vec<u8>,
     /// How much memory there may be, if there is a bound; and how short it was.
     budget: Option<Budget>,
@@ -87,14 +97,12 @@ impl Worker {
         mut listeners: Vec<Listener>,
         gate: Arc<dyn Gate>,
         guard: Arc<Guard>,
-    ) -> io::Result<(Self, Mailbox)> {
+    ) -> io::Result<(Self, Poll)> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (mailbox, letters) = Mailbox::new(Waker::new(poll.registry(), WAKER)?);
         for (index, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(listener, Token(index), Interest::READABLE)?;
         }
-        let (sender, letters) = channel();
-        let is_called = Arc::new(AtomicBool::new(false));
         let worker = Self {
             shard,
             limits: Limits {
@@ -103,13 +111,13 @@ impl Worker {
                 shard: settings.shard,
                 shards: settings.shards,
             },
-            poll,
+            registry: poll.registry().try_clone()?,
             letters,
             gate,
             guard,
             throttled: BTreeSet::new(),
-            is_called: Arc::clone(&is_called),
             own: settings.shard,
+            mailbox,
             observers: HashMap::new(),
             shards: Vec::new(),
             disk: None,
@@ -123,14 +131,22 @@ impl Worker {
             closing: VecDeque::new(),
             start: Instant::now(),
             wake_at: None,
+            waits_until: None,
+            is_light: true,
+            is_visited: false,
+            to_call: Vec::new(),
             buffer: vec![0; READ_SIZE],
             budget: None,
             pressure: Pressure::None,
             tally: Tally::default(),
             is_stopping: false,
         };
-        let mailbox = Mailbox { letters: sender, waker, is_called };
-        Ok((worker, mailbox))
+        Ok((worker, poll))
+    }
+
+    /// The way to it.
+    pub(super) fn mailbox(&self) -> Mailbox {
+        self.mailbox.clone()
     }
 
     /// Goes on where the shard was restored: by this clock, to be woken then, with so much memory.
@@ -141,43 +157,78 @@ impl Worker {
     }
 
     /// Works until it is told to stop.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, mut poll: Poll) {
         let mut events = Events::with_capacity(1024);
-        while !(self.is_stopping && self.sockets.is_empty()) {
-            let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+        let seat = Arc::clone(&self.mailbox.seat);
+        let mut timeout = self.rest();
+        *seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
+        loop {
+            let polled = poll.poll(&mut events, timeout);
+            // If a visitor panicked, nobody knows what this worker is like now.
+            let Ok(mut seat) = seat.lock() else {
+                return;
+            };
+            let Some(worker) = seat.as_mut() else {
+                return;
+            };
+            match polled {
+                Ok(()) => {
+                    for event in &events {
+                        worker.on_event(event);
+                    }
+                    worker.turn();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::error!(%error, "the poller failed");
-                    return;
+                    worker.is_stopping = true;
+                    worker.sockets.clear();
                 }
             }
-            let begin = Instant::now();
-            for event in &events {
-                self.on_event(event);
+            if worker.is_stopping && worker.sockets.is_empty() {
+                *seat = None;
+                return;
             }
-            self.turn();
-            self.tally.busy = self.tally.busy.saturating_add(begin.elapsed());
+            timeout = worker.rest();
         }
     }
 
-    fn now(&self) -> Now {
-        now(self.start)
+    /// Does on a visitor's thread what its own waits for; false if its own has to do something, too.
+    pub(super) fn visit(&mut self) -> bool {
+        if !self.is_light {
+            return false;
+        }
+        self.is_visited = true;
+        self.turn();
+        self.is_visited = false;
+        let waits_too_long = self.due().is_some_and(|due| self.waits_until.is_none_or(|until| due < until));
+        !waits_too_long && !self.is_stopping
     }
 
-    /// How long nothing needs to be done unless something happens.
-    fn timeout(&self) -> Option<Duration> {
+    /// Before its thread waits: for how long.
+    fn rest(&mut self) -> Option<Duration> {
+        self.waits_until = self.due();
+        // One more, because a millisecond that has begun is not over.
+        let wait = match self.waits_until? {
+            0 => 0,
+            until => until.saturating_sub(self.now().mono).saturating_add(1),
+        };
+        Some(Duration::from_millis(wait))
+    }
+
+    /// When something is to be done though nothing happens.
+    fn due(&self) -> Option<u64> {
         if !self.to_read.is_empty() {
-            return Some(Duration::ZERO);
+            return Some(0);
         }
         let resume = (!self.to_accept.is_empty()).then_some(self.accept_after);
         let linger = self.closing.front().map(|&(until, ..)| until);
         let throttled = self.throttled.first().map(|&(until, ..)| until);
-        let next = [self.wake_at, resume, linger, throttled].into_iter().flatten().min()?;
-        // One more, because a millisecond that has begun is not over.
-        let wait = next.saturating_sub(self.now().mono).saturating_add(1);
-        Some(Duration::from_millis(wait))
+        [self.wake_at, resume, linger, throttled].into_iter().flatten().min()
+    }
+
+    fn now(&self) -> Now {
+        now(self.start)
     }
 
     fn on_event(&mut self, event: &Event) {
@@ -222,13 +273,10 @@ impl Worker {
     }
 
     fn turn(&mut self) {
+        let begin = Instant::now();
         let now = self.now();
         self.feel_pressure(now);
-        // Before the letters are read: who writes after this wakes this worker again.
-        self.is_called.store(false, Ordering::SeqCst);
-        while let Ok(letter) = self.letters.try_recv() {
-            self.read_letter(letter, now);
-        }
+        self.read_letters(now);
         self.accept(now);
         while let Some(&(until, index, id)) = self.throttled.first()
             && until <= now.mono
@@ -260,6 +308,20 @@ impl Worker {
                 self.remove(index);
             }
         }
+        let took = begin.elapsed();
+        self.is_light = took < LIGHT;
+        self.tally.busy = self.tally.busy.saturating_add(took);
+    }
+
+    /// Reads what others left; true if there was something.
+    fn read_letters(&mut self, now: Now) -> bool {
+        self.mailbox.look();
+        let mut any = false;
+        while let Ok(letter) = self.letters.try_recv() {
+            self.read_letter(letter, now);
+            any = true;
+        }
+        any
     }
 
     fn feel_pressure(&mut self, now: Now) {
@@ -338,7 +400,7 @@ impl Worker {
         };
         self.shard.handle(now, Input::Closed(socket.id));
         let sent = socket.take_unread();
-        if self.poll.registry().deregister(socket.carrier.stream_mut()).is_ok()
+        if self.registry.deregister(socket.carrier.stream_mut()).is_ok()
             && let Some(shard) = self.shards.get(usize::from(home.0))
         {
             shard.send(Letter::Adopt(socket.carrier, socket.origin, sent));
@@ -350,7 +412,7 @@ impl Worker {
         let index = entry.key();
         let token = Token(index.saturating_add(FIRST_SOCKET));
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(carrier.stream_mut(), token, interest).is_err() {
+        if self.registry.register(carrier.stream_mut(), token, interest).is_err() {
             return None;
         }
         self.last_id = self.last_id.wrapping_add(1);
@@ -465,7 +527,7 @@ impl Worker {
     fn remove(&mut self, index: usize) {
         if let Some(mut socket) = self.sockets.try_remove(index) {
             // It is closed in any case.
-            let _ = self.poll.registry().deregister(socket.carrier.stream_mut());
+            let _ = self.registry.deregister(socket.carrier.stream_mut());
         }
     }
 }

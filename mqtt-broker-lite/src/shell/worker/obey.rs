@@ -1,6 +1,7 @@
 //! What the core says is done.
 
 use super::{Answer, Applicant, LINGER, Letter, Phase, Socket, Worker, index};
+use crate::shell::mailbox::FEW;
 use crate::core::{CloseReason, ConnId, Input, Now, Output, Question};
 
 impl Worker {
@@ -9,6 +10,9 @@ impl Worker {
         loop {
             while let Some(output) = self.shard.poll() {
                 self.obey(output, now);
+            }
+            if self.call_others(now) {
+                continue;
             }
             if self.to_write.is_empty() {
                 return;
@@ -40,8 +44,10 @@ impl Worker {
                 }
             }
             Output::Link(to, envelope) => {
-                if let Some(shard) = self.shards.get(usize::from(to.0)) {
-                    shard.send(Letter::Link(self.own, envelope));
+                let to = usize::from(to.0);
+                if let Some(shard) = self.shards.get(to) {
+                    shard.post(Letter::Link(self.own, envelope));
+                    self.note_letter(to);
                 }
             }
             Output::WakeAt(at) => self.wake_at = Some(at),
@@ -63,11 +69,50 @@ impl Worker {
                     common_name: socket.and_then(|socket| socket.carrier.common_name()),
                     credentials,
                 };
-                if let Some(mailbox) = self.shards.get(usize::from(self.own.0)) {
-                    self.gate.ask(applicant, Answer::new(token, mailbox.clone()));
-                }
+                self.gate.ask(applicant, Answer::new(token, self.mailbox()));
             }
         }
+    }
+
+    /// A letter was left for a shard; once there are many, it may as well begin.
+    fn note_letter(&mut self, to: usize) {
+        let count = match self.to_call.iter_mut().find(|(shard, _)| *shard == to) {
+            Some((_, count)) => {
+                *count = count.saturating_add(1);
+                *count
+            }
+            None => {
+                self.to_call.push((to, 1));
+                1
+            }
+        };
+        if count > FEW
+            && let Some(shard) = self.shards.get(to)
+        {
+            shard.call();
+        }
+    }
+
+    /// Sees to it that the letters are read that were left for others; true if there are answers already.
+    fn call_others(&mut self, now: Now) -> bool {
+        if self.to_call.is_empty() {
+            return false;
+        }
+        // Who is visited is to be done soon; who has much to write lets the others begin meanwhile.
+        let may_visit = !self.is_visited && self.to_write.len() <= FEW;
+        if may_visit {
+            // The answers are read below.
+            self.mailbox.hold_calls();
+        }
+        for &(to, count) in &self.to_call {
+            match self.shards.get(to) {
+                Some(shard) if may_visit && count <= FEW => shard.read(),
+                Some(shard) => shard.call(),
+                None => {}
+            }
+        }
+        self.to_call.clear();
+        may_visit && self.read_letters(now)
     }
 
     /// Stops or goes on reading from a connection.
