@@ -55,11 +55,11 @@ impl Shard {
                 else {
                     return;
                 };
-                let authentication = Authentication {
+                let authentication = Box::new(Authentication {
                     method: exchange.method,
                     mechanism: exchange.mechanism,
                     is_running: false,
-                };
+                });
                 self.admit(id, &connect, Known::default(), Some(Proven { authentication, data }));
             }
             AuthStep::Refuse(code) => {

@@ -40,12 +40,13 @@ pub(super) struct Connection {
     /// Session Expiry Interval of CONNECT: DISCONNECT must not change it from 0.
     pub(super) connect_expiry: u32,
     pub(super) aliases_in: Vec<Option<Bytes>>,
-    pub(super) aliases_out: AliasesOut,
+    /// If the client takes any.
+    pub(super) aliases_out: Option<Box<AliasesOut>>,
     /// Milliseconds without a packet after which the client is lost; 0 for never.
     pub(super) patience: u64,
     pub(super) last_heard: u64,
     /// The extended authentication of this connection and the method it goes by.
-    pub(super) authentication: Option<Authentication>,
+    pub(super) authentication: Option<Box<Authentication>>,
 }
 
 pub(super) struct Authentication {
@@ -65,7 +66,7 @@ impl fmt::Debug for Authentication {
 }
 
 /// Aliases that the server gives to topics of one connection [MQTT-3.1.2-26].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AliasesOut {
     max: u16,
     topics: BTreeMap<Box<[u8]>, u16>,
@@ -83,8 +84,8 @@ pub(super) enum Alias {
 }
 
 impl AliasesOut {
-    pub(super) fn is_used(&self) -> bool {
-        self.max > 0
+    fn new(max: u16) -> Option<Box<Self>> {
+        (max > 0).then(|| Box::new(Self { max, topics: BTreeMap::new() }))
     }
 
     pub(super) fn of(&self, topic: &[u8]) -> Alias {
@@ -126,10 +127,7 @@ impl Connection {
             max_packet: properties.maximum_packet_size().map_or(usize::MAX, |max| max as usize),
             connect_expiry: connect.session_expiry_interval(),
             aliases_in: Vec::new(),
-            aliases_out: AliasesOut {
-                max: alias_maximum.min(settings.outgoing_aliases),
-                topics: BTreeMap::new(),
-            },
+            aliases_out: AliasesOut::new(alias_maximum.min(settings.outgoing_aliases)),
             patience: patience(keep_alive(connect.keep_alive, settings)),
             last_heard: now,
             authentication: None,

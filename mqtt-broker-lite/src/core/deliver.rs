@@ -305,8 +305,8 @@ impl Shard {
             let _ = self.outbox.open(key, connection);
             &mut connection.out
         };
-        let aliases = (!waits && connection.aliases_out.is_used() && connection.max_packet == usize::MAX)
-            .then_some(&mut connection.aliases_out);
+        let may_alias = !waits && connection.max_packet == usize::MAX;
+        let aliases = connection.aliases_out.as_deref_mut().filter(|_| may_alias);
         let is_plain = dispatch.subscription_ids.is_empty() && aliases.is_none() && is_first;
         let written = if is_plain {
             forms.put(&item.view, dispatch, id, wall, out)

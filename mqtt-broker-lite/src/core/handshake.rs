@@ -466,7 +466,7 @@ pub(super) struct Known {
 
 /// A client that proved itself by an extended authentication.
 pub(super) struct Proven {
-    pub(super) authentication: Authentication,
+    pub(super) authentication: Box<Authentication>,
     pub(super) data: Option<Vec<u8>>,
 }
 

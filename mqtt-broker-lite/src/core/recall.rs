@@ -94,6 +94,10 @@ impl Shard {
                 Step::Done => {
                     if let Some(session) = self.sessions.get_mut(key) {
                         session.replays.pop_front();
+                        if session.replays.is_empty() {
+                            // It takes memory until the next subscription, which may never come.
+                            session.replays = VecDeque::new();
+                        }
                     }
                 }
                 Step::GoOn => {}

@@ -60,12 +60,8 @@ impl Mailbox {
     /// A mailbox, and where its letters come out.
     pub(super) fn new(waker: Waker) -> (Self, Receiver<Letter>) {
         let (sender, letters) = channel();
-        let mailbox = Self {
-            letters: sender,
-            waker: Arc::new(waker),
-            is_called: Arc::default(),
-            seat: Arc::default(),
-        };
+        let mailbox =
+            Self { letters: sender, waker: Arc::new(waker), is_called: Arc::default(), seat: Arc::default() };
         (mailbox, letters)
     }
 

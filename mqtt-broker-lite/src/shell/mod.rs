@@ -42,8 +42,8 @@ pub use inside::Subscription;
 #[cfg(feature = "cli")]
 pub(crate) use listener::is_local;
 use listener::{Address, Listener};
-use mio::Poll;
 pub use listener::{Listen, ListenLimits};
+use mio::Poll;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -322,7 +322,7 @@ impl Builder {
         mut listeners: Vec<Listener>,
         gate: &Arc<dyn Gate>,
         clock: Instant,
-    ) -> io::Result<(Vec<(Worker, Poll)>, Vec<Mailbox>)> {
+    ) -> io::Result<(Vec<Idle>, Vec<Mailbox>)> {
         let guard = Guard::new(self.max_connections, self.listens.iter().map(|listen| listen.limits));
         let mut workers = Vec::new();
         let mut mailboxes = Vec::new();
@@ -430,6 +430,9 @@ impl Builder {
         Ok(None)
     }
 }
+
+/// A worker that does not run yet, and what it will wait for.
+type Idle = (Worker, Poll);
 
 /// Shards, each with the time when it wants to be woken, and the store that they are from.
 type Restored = (Vec<(Shard, Option<u64>)>, Option<Box<dyn Store>>);

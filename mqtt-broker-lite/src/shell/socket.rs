@@ -108,7 +108,8 @@ impl Socket {
             carrier,
             origin,
             partial: Vec::new(),
-            out: VecDeque::new(),
+            // One thing at a time is what most have to be told; by itself it would begin with four.
+            out: VecDeque::with_capacity(1),
             written: 0,
             unsent: 0,
             is_clogged: false,

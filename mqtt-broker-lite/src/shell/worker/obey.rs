@@ -1,8 +1,8 @@
 //! What the core says is done.
 
 use super::{Answer, Applicant, LINGER, Letter, Phase, Socket, Worker, index};
-use crate::shell::mailbox::FEW;
 use crate::core::{CloseReason, ConnId, Input, Now, Output, Question};
+use crate::shell::mailbox::FEW;
 
 impl Worker {
     /// Does what the core says until it says nothing more.
