@@ -4,6 +4,7 @@
 //! its head and then its payload in chunks, so a device takes messages larger than its memory. Everything else that
 //! does not fit is refused as soon as its length is known, before a byte of its body is kept.
 
+use crate::header::Head;
 use crate::sink::copy;
 use crate::{DecodeError, FixedHeader, Frame, PacketType, Publish, PublishHead, Version};
 use core::fmt;
@@ -50,6 +51,9 @@ pub struct Framer<'b> {
     /// Where what was read and not handed out starts and ends.
     start: usize,
     end: usize,
+    /// The head of the packet that comes next, if it was read, and how long its body is.
+    head: Head,
+    body_len: u32,
     /// How much of a payload in chunks is still to come.
     #[cfg(feature = "streaming")]
     payload_left: u32,
@@ -65,6 +69,8 @@ impl<'b> Framer<'b> {
             buffer,
             start: 0,
             end: 0,
+            head: Head::NONE,
+            body_len: 0,
             #[cfg(feature = "streaming")]
             payload_left: 0,
             version,
@@ -139,6 +145,7 @@ impl<'b> Framer<'b> {
     pub const fn reset(&mut self) {
         self.start = 0;
         self.end = 0;
+        self.head = Head::NONE;
         self.set_payload_left(0);
     }
 
@@ -178,19 +185,31 @@ impl<'b> Framer<'b> {
         if self.payload_left() > 0 {
             return Ok(self.start < self.end);
         }
-        let Some(header) = self.header()? else {
-            return self.not_yet();
-        };
-        if header.packet_len() as usize <= self.buffer.len() {
-            return Ok(self.unread().len() >= header.packet_len() as usize);
+        if self.head.is_none() {
+            let Some((head, body_len)) = Head::read(self.unread())? else {
+                return self.not_yet();
+            };
+            (self.head, self.body_len) = (head.with_strict(self.strict), body_len);
         }
-        if !STREAMS || header.packet_type != PacketType::Publish {
+        let len = self.packet_len();
+        if len > self.max_packet_len {
             return Err(DecodeError::PacketTooLarge);
         }
-        match self.publish_head(header)? {
+        if len as usize <= self.buffer.len() {
+            return Ok(self.unread().len() >= len as usize);
+        }
+        if !STREAMS || self.head.packet_type() != PacketType::Publish {
+            return Err(DecodeError::PacketTooLarge);
+        }
+        match self.publish_head(self.head.header(self.body_len))? {
             Some(_) => Ok(true),
             None => self.not_yet(),
         }
+    }
+
+    /// The length of the packet whose head was read.
+    const fn packet_len(&self) -> u32 {
+        self.body_len.wrapping_add(self.head.header_len() as u32)
     }
 
     /// More is needed, for which a full buffer has no room.
@@ -204,14 +223,16 @@ impl<'b> Framer<'b> {
         if self.payload_left() > 0 {
             return self.next_chunk();
         }
-        let header = self.header().ok()??;
-        if header.packet_len() as usize > self.buffer.len() {
-            return self.next_head(header);
+        if !self.ready().ok()? {
+            return None;
         }
-        let packet = self.buffer.get(self.start..self.end)?.get(..header.packet_len() as usize)?;
-        self.start = self.start.wrapping_add(packet.len());
-        let body = packet.get(usize::from(header.header_len)..)?;
-        Some(Piece::Packet(Frame::new(header, body, self.strict)))
+        let head = core::mem::replace(&mut self.head, Head::NONE);
+        if STREAMS && self.body_len as usize > self.buffer.len().wrapping_sub(head.header_len().into()) {
+            return self.next_head(head);
+        }
+        let body = self.start.wrapping_add(head.header_len().into());
+        self.start = body.wrapping_add(self.body_len as usize);
+        Some(Piece::Packet(Frame::of(head, self.buffer.get(body..self.start)?)))
     }
 
     /// The next bytes of a payload.
@@ -225,10 +246,8 @@ impl<'b> Framer<'b> {
     }
 
     /// The front of a PUBLISH that is larger than the buffer.
-    fn next_head(&mut self, header: FixedHeader) -> Option<Piece<'_>> {
-        if !STREAMS {
-            return None;
-        }
+    fn next_head(&mut self, head: Head) -> Option<Piece<'_>> {
+        let header = head.header(self.body_len);
         let head_len = self.publish_head(header).ok()??.head_len;
         let start = self.take(head_len.wrapping_add(usize::from(header.header_len)));
         let body = self.buffer.get(start..self.start)?.get(usize::from(header.header_len)..)?;
@@ -238,15 +257,6 @@ impl<'b> Framer<'b> {
             self.payload_left = head.payload_len;
         }
         Some(Piece::PublishStart(head))
-    }
-
-    /// The header of the packet that comes next, of one that is not too long.
-    fn header(&self) -> Result<Option<FixedHeader>, DecodeError> {
-        let header = FixedHeader::decode(self.unread())?;
-        if header.is_some_and(|header| header.packet_len() > self.max_packet_len) {
-            return Err(DecodeError::PacketTooLarge);
-        }
-        Ok(header)
     }
 
     /// Takes `len` unread bytes; returns where they start.

@@ -63,10 +63,7 @@ impl PacketType {
 
     /// The flags that a packet of this type must have [MQTT-2.2.2-1]; those of PUBLISH mean something.
     pub const fn required_flags(self) -> u8 {
-        match self {
-            Self::PubRel | Self::Subscribe | Self::Unsubscribe => 0b0010,
-            _ => 0,
-        }
+        required_flags(self as u8)
     }
 
     /// Whether packets of this type may come from a client, or from a server (5.0 section 2.1.2).
@@ -85,6 +82,14 @@ impl PacketType {
     pub(crate) const fn first_byte(self) -> u8 {
         (self as u8) << 4 | self.required_flags()
     }
+}
+
+/// The flags that packets with this number must have. One bit of a set: a table takes more flash.
+#[inline(always)]
+const fn required_flags(number: u8) -> u8 {
+    const TWO: u16 =
+        1 << PacketType::PubRel as u8 | 1 << PacketType::Subscribe as u8 | 1 << PacketType::Unsubscribe as u8;
+    ((TWO >> (number & 0x0F) & 1) as u8) << 1
 }
 
 /// The first two to five bytes of every packet.
@@ -107,20 +112,9 @@ impl FixedHeader {
     ///
     /// # Errors
     /// [`DecodeError::ReservedPacketType`] for type 0, [`DecodeError::RemainingLength`] for a fifth length byte.
-    #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline]
     pub fn decode(input: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let Some((&first, rest)) = input.split_first() else { return Ok(None) };
-        let Some(packet_type) = PacketType::from_number(first >> 4) else {
-            return Err(DecodeError::ReservedPacketType);
-        };
-        Ok(varint::read(rest)?.map(|integer| Self {
-            packet_type,
-            flags: first & 0x0F,
-            remaining_length: integer.value,
-            header_len: integer.len.wrapping_add(1),
-            overlong: integer.overlong,
-        }))
+        Ok(Head::read(input)?.map(|(head, remaining_length)| head.header(remaining_length)))
     }
 
     /// The length of the whole packet, which Maximum Packet Size limits: 2 to 268,435,460.
@@ -152,6 +146,79 @@ pub(crate) struct Head {
     strict: bool,
 }
 
+impl Head {
+    /// Where there is no packet.
+    pub(crate) const NONE: Self = Self { first: 0, header_len: 0, overlong: false, strict: false };
+
+    /// The head of the packet at the front of `input`, and the length of its body; `None` where more bytes are needed.
+    #[inline]
+    pub(crate) fn read(input: &[u8]) -> Result<Option<(Self, u32)>, DecodeError> {
+        let Some((&first, rest)) = input.split_first() else { return Ok(None) };
+        if first < 0x10 {
+            return Err(DecodeError::ReservedPacketType);
+        }
+        let integer = varint::read(rest);
+        if integer.len == VarInt::ENDLESS {
+            return Err(DecodeError::RemainingLength);
+        }
+        if integer.len == 0 {
+            return Ok(None);
+        }
+        let header_len = (integer.len as u8).wrapping_add(1);
+        Ok(Some((Self { first, header_len, overlong: integer.is_overlong(), strict: false }, integer.value)))
+    }
+
+    /// Whether there is no packet.
+    #[inline]
+    pub(crate) const fn is_none(self) -> bool {
+        self.first == 0
+    }
+
+    #[inline]
+    pub(crate) const fn header_len(self) -> u8 {
+        self.header_len
+    }
+
+    #[inline]
+    pub(crate) const fn packet_type(self) -> PacketType {
+        match PacketType::from_number(self.first >> 4) {
+            Some(packet_type) => packet_type,
+            // Never: a head is made of bytes that have a type.
+            None => PacketType::Auth,
+        }
+    }
+
+    /// The header of a packet whose body is so long.
+    #[inline]
+    pub(crate) const fn header(self, remaining_length: u32) -> FixedHeader {
+        FixedHeader {
+            packet_type: self.packet_type(),
+            flags: self.first & 0x0F,
+            remaining_length,
+            header_len: self.header_len,
+            overlong: self.overlong,
+        }
+    }
+
+    /// Whether the flags are those of the type, and the version has such a header.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    const fn check(self, version: Version) -> Result<(), DecodeError> {
+        // The flags of a PUBLISH mean something; 3.1 prescribes none, so nothing is checked there.
+        let is_free = version as u8 == Version::V3_1 as u8 || self.first >> 4 == PacketType::Publish as u8;
+        if !is_free && self.first & 0x0F != required_flags(self.first >> 4) {
+            return Err(DecodeError::ReservedFlags);
+        }
+        check_version(version, self.overlong)
+    }
+
+    /// The same, decoded strictly or not.
+    #[inline]
+    pub(crate) const fn with_strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+}
+
 impl<'a> Frame<'a> {
     /// Cuts the first packet off `input`; returns it and the bytes behind it, or `None` where it is not whole yet.
     ///
@@ -163,26 +230,22 @@ impl<'a> Frame<'a> {
         if first < 0x10 {
             return Err(DecodeError::ReservedPacketType);
         }
-        let (remaining_length, len, overlong, behind) = match varint::read_short(behind) {
-            Some((value, len, behind)) => (value, len, false, behind),
-            None => {
-                let Some(VarInt { value, len, overlong }) = varint::read(behind)? else { return Ok(None) };
-                let Some((_, behind)) = behind.split_at_checked(usize::from(len)) else { return Ok(None) };
-                (value, len, overlong, behind)
-            }
+        let Some((remaining_length, len, behind)) = varint::read_short(behind) else {
+            return Self::split_long(input);
         };
         Ok(behind.split_at_checked(remaining_length as usize).map(|(body, rest)| {
-            let head = Head { first, header_len: len.wrapping_add(1), overlong, strict: false };
+            let head = Head { first, header_len: len.wrapping_add(1), overlong: false, strict: false };
             (Self { head, body }, rest)
         }))
     }
 
-    /// The frame of a header and as many bytes behind it as that says.
-    #[inline]
-    pub(crate) const fn new(header: FixedHeader, body: &'a [u8], strict: bool) -> Self {
-        let FixedHeader { packet_type, flags, header_len, overlong, .. } = header;
-        let head = Head { first: (packet_type as u8) << 4 | flags, header_len, overlong, strict };
-        Self { head, body }
+    /// The same for any length.
+    #[cold]
+    #[inline(never)]
+    fn split_long(input: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, DecodeError> {
+        let Some((head, body_len)) = Head::read(input)? else { return Ok(None) };
+        let Some((_, behind)) = input.split_at_checked(usize::from(head.header_len)) else { return Ok(None) };
+        Ok(behind.split_at_checked(body_len as usize).map(|(body, rest)| (Self { head, body }, rest)))
     }
 
     /// The frame of its parts.
@@ -201,29 +264,19 @@ impl<'a> Frame<'a> {
     /// standard leaves to the receiver, are refused (3.1.1 section 1.5.3, 5.0 section 1.5.4).
     #[must_use]
     pub const fn strict(self) -> Self {
-        Self { head: Head { strict: true, ..self.head }, ..self }
+        Self { head: self.head.with_strict(true), ..self }
     }
 
     /// Which packet.
     #[inline]
     pub const fn packet_type(&self) -> PacketType {
-        match PacketType::from_number(self.head.first >> 4) {
-            Some(packet_type) => packet_type,
-            // Never: a frame is made of a header that has a type.
-            None => PacketType::Auth,
-        }
+        self.head.packet_type()
     }
 
     /// The fixed header.
     #[inline]
     pub const fn header(&self) -> FixedHeader {
-        FixedHeader {
-            packet_type: self.packet_type(),
-            flags: self.flags(),
-            remaining_length: self.body.len() as u32,
-            header_len: self.head.header_len,
-            overlong: self.head.overlong,
-        }
+        self.head.header(self.body.len() as u32)
     }
 
     /// The lower four bits of the first byte.
@@ -254,8 +307,14 @@ impl<'a> Frame<'a> {
     /// Checks type and flags, and opens the body.
     #[inline(always)]
     pub(crate) fn open(&self, expected: PacketType, version: Version) -> Result<Reader<'a>, DecodeError> {
-        check_first(self.head.first, expected, version)?;
-        check_version(version, self.head.overlong)?;
+        // The usual first byte is looked at as a whole; small machines do without the shortcut.
+        if cfg!(target_pointer_width = "64") && self.head.first == expected.first_byte() {
+            check_version(version, self.head.overlong)?;
+        } else if self.head.first >> 4 == expected as u8 {
+            self.head.check(version)?;
+        } else {
+            return Err(DecodeError::UnexpectedPacket);
+        }
         Ok(Reader::new(self.body, self.head.strict))
     }
 
@@ -270,23 +329,6 @@ impl fmt::Debug for Frame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {} bytes", self.packet_type(), self.len())
     }
-}
-
-/// Whether a packet that begins like this is of the expected type, with the flags of that type.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-const fn check_first(first: u8, expected: PacketType, version: Version) -> Result<(), DecodeError> {
-    if first == expected.first_byte() {
-        return Ok(());
-    }
-    if first >> 4 != expected as u8 {
-        return Err(DecodeError::UnexpectedPacket);
-    }
-    // The flags of a PUBLISH mean something; 3.1 prescribes none, so nothing is checked there.
-    if version as u8 == Version::V3_1 as u8 || expected as u8 == PacketType::Publish as u8 {
-        return Ok(());
-    }
-    Err(DecodeError::ReservedFlags)
 }
 
 /// What a header must be for its version: one that is built in, and in 5.0 with a Remaining Length as short as it can

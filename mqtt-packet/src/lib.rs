@@ -68,9 +68,9 @@ pub use error::{DecodeError, EncodeError, StringError};
 pub use framer::{Framer, Piece};
 pub use header::{FixedHeader, Frame, PacketType, Role};
 pub use packet::{
-    Ack, AckKind, Auth, ConnAck, Connect, Disconnect, Filters, FiltersIter, Packet, PingReq, PingResp,
-    Publish, PublishHead, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscribeFilters,
-    SubscribeFiltersIter, SubscribeOptions, UnsubAck, Unsubscribe, Will,
+    Ack, AckKind, Answer, Auth, ConnAck, Connect, Disconnect, Filters, FiltersIter, Packet, PingReq,
+    PingResp, Publish, PublishHead, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeFilter,
+    SubscribeFilters, SubscribeFiltersIter, SubscribeOptions, UnsubAck, Unsubscribe, Will,
 };
 pub use property::{Properties, PropertiesIter, Property, PropertyId, PropertyPlace, PropertyWriter};
 pub use qos::{Delivery, PacketId, QoS};

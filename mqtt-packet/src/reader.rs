@@ -1,6 +1,7 @@
 //! The one place that takes input apart: a cursor that cannot overrun.
 
-use crate::{DecodeError, PacketId, StringError, TopicName, Utf8Str, varint};
+use crate::varint::{self, VarInt};
+use crate::{DecodeError, PacketId, StringError, TopicName, Utf8Str};
 
 /// What is left of a packet's body.
 #[derive(Clone, Copy)]
@@ -75,28 +76,50 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    // Small machines have one function for each of the next two, which returns what fits registers.
+
     /// A Variable Byte Integer inside a 5.0 packet, where only the shortest form is legal [MQTT-1.5.5-1].
+    #[inline(always)]
+    pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
+        let mut value = 0;
+        self.varint_into(&mut value)?;
+        Ok(value)
+    }
+
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
+    fn varint_into(&mut self, into: &mut u32) -> Result<(), DecodeError> {
         if let Some((value, _, rest)) = varint::read_short(self.rest) {
             self.rest = rest;
-            return Ok(value);
+            *into = value;
+            return Ok(());
         }
-        let integer = varint::read(self.rest)?.ok_or(DecodeError::Truncated)?;
-        if integer.overlong {
-            return Err(DecodeError::OverlongInteger);
-        }
-        self.take(usize::from(integer.len))?;
-        Ok(integer.value)
+        let integer = varint::read(self.rest);
+        match integer.len {
+            0 => return Err(DecodeError::Truncated),
+            VarInt::ENDLESS => return Err(DecodeError::RemainingLength),
+            _ if integer.is_overlong() => return Err(DecodeError::OverlongInteger),
+            len => self.take(len as usize)?,
+        };
+        *into = integer.value;
+        Ok(())
     }
 
     /// Binary Data: a two-byte length and that many bytes.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(always)]
     pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
-        let len = self.u16()?;
-        self.take(usize::from(len))
+        self.binary_if_whole().ok_or(DecodeError::Truncated)
+    }
+
+    // Before 5.0 a client reads one such field, the topic of a PUBLISH.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(all(not(target_pointer_width = "64"), feature = "v5"), inline(never))]
+    #[cfg_attr(all(not(target_pointer_width = "64"), not(feature = "v5")), inline)]
+    fn binary_if_whole(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.rest.split_first_chunk()?;
+        let (bytes, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        self.rest = rest;
+        Some(bytes)
     }
 
     /// A UTF-8 Encoded String.
@@ -120,7 +143,14 @@ impl<'a> Reader<'a> {
 
     #[inline(always)]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
-        PacketId::new(self.u16()?).ok_or(DecodeError::PacketIdZero)
+        let Some((bytes, rest)) = self.rest.split_first_chunk() else {
+            return Err(DecodeError::Truncated);
+        };
+        self.rest = rest;
+        match PacketId::new(u16::from_be_bytes(*bytes)) {
+            Some(id) => Ok(id),
+            None => Err(DecodeError::PacketIdZero),
+        }
     }
 
     pub(crate) const fn is_strict(&self) -> bool {

@@ -144,6 +144,16 @@ reason_codes! {
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2, "Wildcard Subscriptions not supported", SUBACK | DISCONNECT_S;
 }
 
+/// The return codes of CONNACK before 5.0.
+static CONNACK_3: [ReasonCode; 6] = [
+    ReasonCode::SUCCESS,
+    ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
+    ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+    ReasonCode::SERVER_UNAVAILABLE,
+    ReasonCode::BAD_USER_NAME_OR_PASSWORD,
+    ReasonCode::NOT_AUTHORIZED,
+];
+
 impl ReasonCode {
     /// Whether the code reports a failure: 0x80 and above.
     #[inline]
@@ -182,16 +192,8 @@ impl ReasonCode {
     }
 
     /// The return code of a CONNACK before 5.0 (3.1.1 section 3.2.2.3); `None` for 6 and above.
-    pub(crate) const fn from_connack_3(code: u8) -> Option<Self> {
-        Some(match code {
-            0 => Self::SUCCESS,
-            1 => Self::UNSUPPORTED_PROTOCOL_VERSION,
-            2 => Self::CLIENT_IDENTIFIER_NOT_VALID,
-            3 => Self::SERVER_UNAVAILABLE,
-            4 => Self::BAD_USER_NAME_OR_PASSWORD,
-            5 => Self::NOT_AUTHORIZED,
-            _ => return None,
-        })
+    pub(crate) fn from_connack_3(code: u8) -> Option<Self> {
+        CONNACK_3.get(usize::from(code)).copied()
     }
 
     /// The return code of a CONNACK before 5.0; `None` where there is none for this reason, and the server closes

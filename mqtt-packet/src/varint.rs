@@ -1,17 +1,25 @@
 //! The Variable Byte Integer: seven bits a byte, low bits first, at most four bytes
 //! (3.1.1 section 2.2.3, 5.0 section 1.5.5).
 
-use crate::DecodeError;
-
 /// The largest Remaining Length, and the largest Variable Byte Integer: 268,435,455.
 pub const MAX_REMAINING_LENGTH: u32 = 268_435_455;
 
-/// A decoded integer, how many bytes it took, and whether fewer would have done.
+/// An integer as it came. Two numbers, which a small machine returns in registers.
 #[derive(Clone, Copy)]
 pub(crate) struct VarInt {
     pub(crate) value: u32,
-    pub(crate) len: u8,
-    pub(crate) overlong: bool,
+    /// How many bytes it took: 0 where more are needed to know, [`ENDLESS`](Self::ENDLESS) where a fifth would follow.
+    pub(crate) len: u32,
+}
+
+impl VarInt {
+    pub(crate) const ENDLESS: u32 = 5;
+
+    /// Whether fewer bytes would have done.
+    #[inline(always)]
+    pub(crate) const fn is_overlong(self) -> bool {
+        self.len > 1 && self.value.wrapping_shr(self.len.wrapping_sub(1).wrapping_mul(7)) == 0
+    }
 }
 
 /// Reads an integer of one or two bytes, as nearly all are, and gives its value, its length and what is behind it. `None`
@@ -26,21 +34,22 @@ pub(crate) const fn read_short(bytes: &[u8]) -> Option<(u32, u8, &[u8])> {
     }
 }
 
-/// Reads one integer from the front of `bytes`; `None` where more bytes are needed.
+/// Reads one integer from the front of `bytes`.
 #[inline(never)]
-pub(crate) fn read(bytes: &[u8]) -> Result<Option<VarInt>, DecodeError> {
+pub(crate) fn read(bytes: &[u8]) -> VarInt {
     let mut value = 0;
-    let mut shift = 0;
-    let mut len = 0_u8;
-    for &byte in bytes.iter().take(4) {
-        value |= u32::from(byte & 0x7F) << shift;
-        shift = u32::wrapping_add(shift, 7);
+    let mut len = 0_u32;
+    for &byte in bytes {
+        value |= u32::from(byte & 0x7F).wrapping_shl(len.wrapping_mul(7));
         len = len.wrapping_add(1);
         if byte < 0x80 {
-            return Ok(Some(VarInt { value, len, overlong: byte == 0 && len > 1 }));
+            return VarInt { value, len };
+        }
+        if len == 4 {
+            return VarInt { value, len: VarInt::ENDLESS };
         }
     }
-    if len == 4 { Err(DecodeError::RemainingLength) } else { Ok(None) }
+    VarInt { value, len: 0 }
 }
 
 /// How many bytes `value` takes: 1 to 4.

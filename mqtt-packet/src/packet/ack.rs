@@ -1,7 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP: four steps of two handshakes, one shape
 //! (3.1.1 and 5.0 sections 3.4 to 3.7).
 
-use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
+use super::{Answer, check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::header::Head;
 use crate::sink::{Writer, framed_len, start};
 use crate::{
@@ -28,6 +28,18 @@ pub enum AckKind {
 }
 
 impl AckKind {
+    /// The step of a packet type; `None` for a packet that is none.
+    #[inline]
+    pub const fn from_packet_type(packet_type: PacketType) -> Option<Self> {
+        Some(match packet_type {
+            PacketType::PubAck => Self::PubAck,
+            PacketType::PubRec => Self::PubRec,
+            PacketType::PubRel => Self::PubRel,
+            PacketType::PubComp => Self::PubComp,
+            _ => return None,
+        })
+    }
+
     /// The packet type of this step.
     #[inline]
     pub const fn packet_type(self) -> PacketType {
@@ -82,31 +94,12 @@ impl<'a> Ack<'a> {
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(super) fn decode_any(head: Head, body: &'a [u8], version: Version) -> Result<Self, DecodeError> {
         let frame = Frame::of(head, body);
-        let kind = match frame.first_byte() >> 4 {
-            4 => AckKind::PubAck,
-            5 => AckKind::PubRec,
-            6 => AckKind::PubRel,
-            7 => AckKind::PubComp,
-            _ => return Err(DecodeError::UnexpectedPacket),
+        let Some(kind) = AckKind::from_packet_type(frame.packet_type()) else {
+            return Err(DecodeError::UnexpectedPacket);
         };
-        let mut reader = frame.open(kind.packet_type(), version)?;
-        let id = reader.packet_id()?;
-        // Short forms: no code is success, no Property Length is no property (5.0 section 3.4.2).
-        if reader.is_empty() {
-            return Ok(Self::new(kind, id));
-        }
-        if !version.is_v5() {
-            return Err(DecodeError::TrailingBytes);
-        }
-        let reason_code = ReasonCode(reader.u8()?);
-        if !reason_code.is_allowed_in(kind.packet_type()) {
-            return Err(DecodeError::ReasonCode(kind.packet_type()));
-        }
-        let mut properties = Properties::EMPTY;
-        if !reader.is_empty() {
-            properties.decode(&mut reader, PropertyPlace::of(kind.packet_type()))?;
-        }
-        reader.finish()?;
+        let packet_type = kind.packet_type();
+        let answer = Answer::decode_fields(packet_type, true, frame.open(packet_type, version)?, version)?;
+        let Answer { id, reason_code, properties, .. } = answer;
         Ok(Self { kind, id, reason_code, properties })
     }
 

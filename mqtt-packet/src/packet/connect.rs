@@ -104,7 +104,7 @@ impl<'a> Connect<'a> {
     /// The same within its caller, which wants it as part of something larger: the largest packet is not copied.
     #[inline(always)]
     pub(super) fn decode_here(frame: Frame<'a>) -> Result<Self, DecodeError> {
-        if frame.packet_type() != PacketType::Connect {
+        if frame.first_byte() >> 4 != PacketType::Connect as u8 {
             return Err(DecodeError::UnexpectedPacket);
         }
         let mut reader = Reader::new(frame.body(), frame.is_strict());

@@ -2,6 +2,7 @@
 //! `encoded_len`, `encode`, how people read it.
 
 mod ack;
+mod answer;
 mod auth;
 mod connack;
 mod connect;
@@ -20,6 +21,7 @@ use crate::{
 use core::fmt;
 
 pub use ack::{Ack, AckKind};
+pub use answer::Answer;
 pub use auth::Auth;
 pub use connack::ConnAck;
 pub use connect::{Connect, Will};

@@ -1,6 +1,6 @@
 //! SUBACK and UNSUBACK: an answer for each topic filter (3.1.1 and 5.0 sections 3.9 and 3.11).
 
-use super::{check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
+use super::{Answer, check_encode, debug_is_display, fmt_properties, properties_len, put_properties};
 use crate::sink::{Writer, framed_len, start};
 use crate::{
     DecodeError, EncodeError, Frame, PacketId, PacketType, Properties, PropertyPlace, ReasonCode, Sink,
@@ -64,7 +64,7 @@ impl<'a> ReasonCodes<'a> {
     }
 
     /// All codes exist in this packet, and there is one where there must be.
-    fn check(&self, packet: PacketType, version: Version) -> Result<(), DecodeError> {
+    pub(super) fn check(&self, packet: PacketType, version: Version) -> Result<(), DecodeError> {
         if self.is_empty() {
             return Err(DecodeError::NoReasonCodes(packet));
         }
@@ -79,24 +79,6 @@ impl fmt::Debug for ReasonCodes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
-}
-
-/// What both packets have in front of their codes, and these as `rest`: what could stand in the place of an error would
-/// be copied.
-fn decode_head<'a>(
-    frame: Frame<'a>,
-    packet: PacketType,
-    version: Version,
-    properties: &mut Properties<'a>,
-    rest: &mut &'a [u8],
-) -> Result<PacketId, DecodeError> {
-    let mut reader = frame.open(packet, version)?;
-    let id = reader.packet_id()?;
-    if version.is_v5() {
-        properties.decode(&mut reader, PropertyPlace::of(packet))?;
-    }
-    *rest = reader.rest();
-    Ok(id)
 }
 
 fn encode_head<'s>(
@@ -128,11 +110,9 @@ impl<'a> SubAck<'a> {
     /// # Errors
     /// Whatever rule the packet breaks.
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let (mut properties, mut rest) = (Properties::EMPTY, &[][..]);
-        let id = decode_head(frame, PacketType::SubAck, version, &mut properties, &mut rest)?;
-        let reason_codes = ReasonCodes(rest);
-        reason_codes.check(PacketType::SubAck, version)?;
-        Ok(Self { id, properties, reason_codes })
+        let reader = frame.open(PacketType::SubAck, version)?;
+        let answer = Answer::decode_fields(PacketType::SubAck, false, reader, version)?;
+        Ok(Self { id: answer.id, properties: answer.properties, reason_codes: answer.reason_codes })
     }
 
     /// The length of the encoded packet with its fixed header, in bytes.
@@ -175,17 +155,9 @@ impl<'a> UnsubAck<'a> {
     /// # Errors
     /// Whatever rule the packet breaks.
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let (mut properties, mut rest) = (Properties::EMPTY, &[][..]);
-        let id = decode_head(frame, PacketType::UnsubAck, version, &mut properties, &mut rest)?;
-        if !version.is_v5() {
-            if !rest.is_empty() {
-                return Err(DecodeError::TrailingBytes);
-            }
-            return Ok(Self { id, properties, reason_codes: ReasonCodes(&[]) });
-        }
-        let reason_codes = ReasonCodes(rest);
-        reason_codes.check(PacketType::UnsubAck, version)?;
-        Ok(Self { id, properties, reason_codes })
+        let reader = frame.open(PacketType::UnsubAck, version)?;
+        let answer = Answer::decode_fields(PacketType::UnsubAck, false, reader, version)?;
+        Ok(Self { id: answer.id, properties: answer.properties, reason_codes: answer.reason_codes })
     }
 
     fn codes(&self, version: Version) -> &'a [u8] {

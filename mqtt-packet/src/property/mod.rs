@@ -144,56 +144,57 @@ impl<'a> Properties<'a> {
     /// The value of the first property with this identifier.
     #[inline(always)]
     fn find(&self, id: PropertyId) -> Option<read::Value<'a>> {
-        if self.contains(id) { read::find(id, self.blocks()) } else { None }
+        if !self.contains(id) {
+            return None;
+        }
+        let mut value = read::Value::NONE;
+        read::find(id, self.blocks(), &mut value);
+        Some(value)
     }
 }
 
-macro_rules! getters {
-    ($($(#[$doc:meta])* $getter:ident: $name:ident -> $type:ty;)*) => {
-        impl<'a> Properties<'a> {
+/// Getters for what is a number on the wire.
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $getter:ident: $name:ident -> $type:ident;)*) => {
+        impl Properties<'_> {
             $(
                 $(#[$doc])*
                 pub fn $getter(&self) -> Option<$type> {
-                    self.find(PropertyId::$name).map(Into::into)
+                    if !self.contains(PropertyId::$name) {
+                        return None;
+                    }
+                    let number = read::find_number(PropertyId::$name, self.blocks());
+                    Some(number_as!(number $type))
                 }
             )*
         }
     };
 }
 
-getters! {
+macro_rules! number_as {
+    ($number:ident bool) => {
+        $number != 0
+    };
+    ($number:ident $type:ident) => {
+        $number as $type
+    };
+}
+
+numbers! {
     /// Whether the payload is UTF-8 text (section 3.3.2.3.2).
     payload_format_indicator: PayloadFormatIndicator -> bool;
     /// For how many seconds the message is of use (section 3.3.2.3.3).
     message_expiry_interval: MessageExpiryInterval -> u32;
-    /// What the payload is (section 3.3.2.3.9).
-    content_type: ContentType -> Utf8Str<'a>;
-    /// Where the answer to this request goes (section 3.3.2.3.5).
-    response_topic: ResponseTopic -> TopicName<'a>;
-    /// What the answer repeats, so that the requester knows it (section 3.3.2.3.6).
-    correlation_data: CorrelationData -> &'a [u8];
     /// For how many seconds the session outlives its connection; 0xFFFF_FFFF is for ever (section 3.1.2.11.2).
     session_expiry_interval: SessionExpiryInterval -> u32;
-    /// The Client Identifier that the server gave (section 3.2.2.3.7).
-    assigned_client_identifier: AssignedClientIdentifier -> Utf8Str<'a>;
     /// The Keep Alive, in seconds, that the server wants (section 3.2.2.3.14).
     server_keep_alive: ServerKeepAlive -> u16;
-    /// The name of the extended authentication (section 4.12).
-    authentication_method: AuthenticationMethod -> Utf8Str<'a>;
-    /// What the authentication method has to say (section 4.12).
-    authentication_data: AuthenticationData -> &'a [u8];
     /// Whether reason strings and user properties are wanted on failures (section 3.1.2.11.7).
     request_problem_information: RequestProblemInformation -> bool;
     /// For how many seconds a will is held back (section 3.1.3.2.2).
     will_delay_interval: WillDelayInterval -> u32;
     /// Whether Response Information is wanted (section 3.1.2.11.6).
     request_response_information: RequestResponseInformation -> bool;
-    /// What a response topic is made of (section 3.2.2.3.15).
-    response_information: ResponseInformation -> Utf8Str<'a>;
-    /// Which server to use instead (section 4.11).
-    server_reference: ServerReference -> Utf8Str<'a>;
-    /// The reason in words, for people (section 3.2.2.3.9).
-    reason_string: ReasonString -> Utf8Str<'a>;
     /// How many QoS 1 and 2 messages may be in flight towards the sender of this; 1 to 65,535 (section 3.1.2.11.3).
     receive_maximum: ReceiveMaximum -> u16;
     /// The highest Topic Alias that the sender of this takes (section 3.1.2.11.5).
@@ -212,6 +213,41 @@ getters! {
     subscription_identifiers_available: SubscriptionIdentifiersAvailable -> bool;
     /// Whether the server has shared subscriptions (section 3.2.2.3.13).
     shared_subscription_available: SharedSubscriptionAvailable -> bool;
+}
+
+/// Getters for what is text or bytes.
+macro_rules! bytes {
+    ($($(#[$doc:meta])* $getter:ident: $name:ident -> $type:ty;)*) => {
+        impl<'a> Properties<'a> {
+            $(
+                $(#[$doc])*
+                pub fn $getter(&self) -> Option<$type> {
+                    self.find(PropertyId::$name).map(Into::into)
+                }
+            )*
+        }
+    };
+}
+
+bytes! {
+    /// What the payload is (section 3.3.2.3.9).
+    content_type: ContentType -> Utf8Str<'a>;
+    /// Where the answer to this request goes (section 3.3.2.3.5).
+    response_topic: ResponseTopic -> TopicName<'a>;
+    /// What the answer repeats, so that the requester knows it (section 3.3.2.3.6).
+    correlation_data: CorrelationData -> &'a [u8];
+    /// The Client Identifier that the server gave (section 3.2.2.3.7).
+    assigned_client_identifier: AssignedClientIdentifier -> Utf8Str<'a>;
+    /// The name of the extended authentication (section 4.12).
+    authentication_method: AuthenticationMethod -> Utf8Str<'a>;
+    /// What the authentication method has to say (section 4.12).
+    authentication_data: AuthenticationData -> &'a [u8];
+    /// What a response topic is made of (section 3.2.2.3.15).
+    response_information: ResponseInformation -> Utf8Str<'a>;
+    /// Which server to use instead (section 4.11).
+    server_reference: ServerReference -> Utf8Str<'a>;
+    /// The reason in words, for people (section 3.2.2.3.9).
+    reason_string: ReasonString -> Utf8Str<'a>;
 }
 
 impl<'a> Properties<'a> {

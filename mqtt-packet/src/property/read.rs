@@ -47,26 +47,34 @@ pub(super) fn present(
             return Err(DecodeError::PropertyRepeated(row.id));
         }
         present |= bit;
-        let valid = match row.kind {
-            Kind::Bool => reader.take(1).map(|value| matches!(value, [0 | 1])),
-            Kind::U16 => reader.take(2).map(|_| true),
-            Kind::U16NonZero => reader.take(2).map(|value| value != [0; 2]),
-            Kind::U32 => reader.take(4).map(|_| true),
-            Kind::U32NonZero => reader.take(4).map(|value| value != [0; 4]),
-            Kind::VarInt => reader.varint().map(|value| value != 0),
-            Kind::Utf8 => reader.utf8().map(|_| true),
-            Kind::Pair => reader.utf8().and_then(|_| reader.utf8()).map(|_| true),
-            Kind::Topic => reader.binary().and_then(|name| check_topic(name, strict)).map(|()| true),
-            Kind::Binary => reader.binary().map(|_| true),
-        };
-        match valid {
-            Ok(true) => {}
-            Ok(false) => return Err(DecodeError::PropertyValue(row.id)),
+        match skip_value(row, &mut reader) {
             Err(DecodeError::Truncated) => return Err(DecodeError::PropertyLength),
-            Err(error) => return Err(error),
+            result => result?,
         }
     }
     Ok(present)
+}
+
+/// Validates the value behind a property's number.
+#[inline(always)]
+fn skip_value(row: &Row, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    if cfg!(not(target_pointer_width = "64")) {
+        // There is a function that reads values.
+        let mut value = Value::NONE;
+        value_into(row.kind, reader, &mut value)?;
+        return value.check(row, reader.is_strict());
+    }
+    let is_valid = match row.kind {
+        Kind::Bool => matches!(reader.take(1)?, [0 | 1]),
+        Kind::U16NonZero => reader.take(2)? != [0; 2],
+        Kind::U32NonZero => reader.take(4)? != [0; 4],
+        kind => {
+            let mut value = Value::NONE;
+            value_into(kind, reader, &mut value)?;
+            return value.check(row, reader.is_strict());
+        }
+    };
+    if is_valid { Ok(()) } else { Err(DecodeError::PropertyValue(row.id)) }
 }
 
 /// A Response Topic is a topic name [MQTT-3.3.2-13, MQTT-3.3.2-14].
@@ -82,23 +90,36 @@ fn check_topic(name: &[u8], strict: bool) -> Result<(), DecodeError> {
 /// Reads one property of a block that was validated.
 pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
     let (row, _) = row(reader).ok()?;
-    Some(name(row.id, value(row.kind, reader).ok()?))
+    let mut value = Value::NONE;
+    value_into(row.kind, reader, &mut value).ok()?;
+    Some(name(row.id, value))
 }
 
-/// The value of the first property with this number in two blocks that were validated.
-pub(super) fn find<'a>(id: PropertyId, blocks: [&'a [u8]; 2]) -> Option<Value<'a>> {
-    blocks.into_iter().find_map(|block| find_in(id, Reader::new(block, false)))
-}
-
+/// The value of the first property with this number in two blocks that were validated; [`Value::NONE`] where it is in
+/// neither.
 #[inline(never)]
-fn find_in<'a>(id: PropertyId, mut reader: Reader<'a>) -> Option<Value<'a>> {
+pub(super) fn find<'a>(id: PropertyId, [block, mut next]: [&'a [u8]; 2], value: &mut Value<'a>) {
+    let mut reader = Reader::new(block, false);
     loop {
-        let (row, _) = row(&mut reader).ok()?;
-        let value = value(row.kind, &mut reader).ok()?;
-        if row.id as u8 == id as u8 {
-            return Some(value);
+        if reader.is_empty() {
+            reader = Reader::new(core::mem::take(&mut next), false);
+        }
+        let Ok((row, _)) = row(&mut reader) else {
+            return;
+        };
+        if value_into(row.kind, &mut reader, value).is_err() || row.id as u8 == id as u8 {
+            return;
         }
     }
+}
+
+/// The same of a property whose value is a number.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(super) fn find_number(id: PropertyId, blocks: [&[u8]; 2]) -> u32 {
+    let mut value = Value::NONE;
+    find(id, blocks, &mut value);
+    value.number
 }
 
 #[inline(always)]
@@ -116,10 +137,35 @@ pub(super) struct Value<'a> {
     more: &'a [u8],
 }
 
-/// Reads the value behind a property's number, which was validated.
-#[inline(always)]
-fn value<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
-    let mut value = Value { number: 0, bytes: &[], more: &[] };
+impl Value<'_> {
+    pub(super) const NONE: Self = Self { number: 0, bytes: &[], more: &[] };
+
+    /// Whether the property of this row may have the value.
+    #[inline(always)]
+    fn check(&self, row: &Row, strict: bool) -> Result<(), DecodeError> {
+        let is_valid = match row.kind {
+            Kind::Bool => self.number <= 1,
+            Kind::U16NonZero | Kind::U32NonZero | Kind::VarInt => self.number != 0,
+            Kind::U16 | Kind::U32 | Kind::Binary => true,
+            Kind::Topic => return check_topic(self.bytes, strict),
+            Kind::Utf8 => {
+                Utf8Str::check(self.bytes, strict)?;
+                true
+            }
+            Kind::Pair => {
+                Utf8Str::check(self.bytes, strict)?;
+                Utf8Str::check(self.more, strict)?;
+                true
+            }
+        };
+        if is_valid { Ok(()) } else { Err(DecodeError::PropertyValue(row.id)) }
+    }
+}
+
+/// Reads the value behind a property's number.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn value_into<'a>(kind: Kind, reader: &mut Reader<'a>, value: &mut Value<'a>) -> Result<(), DecodeError> {
     match kind {
         Kind::Bool => value.number = reader.u8()?.into(),
         Kind::U16 | Kind::U16NonZero => value.number = reader.u16()?.into(),
@@ -131,7 +177,7 @@ fn value<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeErr
             value.more = reader.binary()?;
         }
     }
-    Ok(value)
+    Ok(())
 }
 
 /// A value as its kind has it in `Property`.
@@ -159,25 +205,7 @@ macro_rules! typed {
     };
 }
 
-// The same by type, for the getters.
-
-impl From<Value<'_>> for bool {
-    fn from(value: Value<'_>) -> Self {
-        typed!(Bool value)
-    }
-}
-
-impl From<Value<'_>> for u16 {
-    fn from(value: Value<'_>) -> Self {
-        typed!(U16 value)
-    }
-}
-
-impl From<Value<'_>> for u32 {
-    fn from(value: Value<'_>) -> Self {
-        typed!(U32 value)
-    }
-}
+// The same by type, for the getters of text and bytes.
 
 impl<'a> From<Value<'a>> for Utf8Str<'a> {
     fn from(value: Value<'a>) -> Self {
