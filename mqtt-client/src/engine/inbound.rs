@@ -9,8 +9,8 @@ use crate::session::{MANY, Owed, ReceivedSlot, Stage, flag};
 use crate::time::Instant;
 use crate::topic_alias::Aliases;
 use mqtt_packet::{
-    Ack, AckKind, Auth, ConnAck, Delivery, Disconnect, Frame, PacketId, PacketType, Piece, PingResp,
-    Properties, PropertyId, Publish, QoS, ReasonCode, Role, SubAck, UnsubAck,
+    Ack, AckKind, Answer, Auth, ConnAck, Delivery, Disconnect, Frame, PacketId, PacketType, Piece, PingResp,
+    Properties, PropertyId, Publish, QoS, ReasonCode, ReasonCodes, Role, SubAck, UnsubAck,
 };
 
 /// What becomes of a message that has arrived whole.
@@ -85,22 +85,13 @@ impl Engine<'_> {
             }
             (
                 Phase::Connected,
-                PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp,
-            ) => self.ack(Ack::decode(frame, version)?, event)?,
-            (Phase::Connected, PacketType::SubAck) => {
-                let suback = SubAck::decode(frame, version)?;
-                self.check_problem_information(&suback.properties)?;
-                let codes = suback.reason_codes.iter();
-                let ticket = self.answered(suback.id, Stage::AwaitSubAck, codes)?;
-                *event = Some(Event::Granted(ticket, suback));
-            }
-            (Phase::Connected, PacketType::UnsubAck) => {
-                let unsuback = UnsubAck::decode(frame, version)?;
-                self.check_problem_information(&unsuback.properties)?;
-                let codes = unsuback.reason_codes.iter();
-                let ticket = self.answered(unsuback.id, Stage::AwaitUnsubAck, codes)?;
-                *event = Some(Event::Unsubscribed(ticket, unsuback));
-            }
+                PacketType::PubAck
+                | PacketType::PubRec
+                | PacketType::PubRel
+                | PacketType::PubComp
+                | PacketType::SubAck
+                | PacketType::UnsubAck,
+            ) => self.answer(Answer::decode(frame, version)?, event)?,
             (Phase::Connected, PacketType::PingResp) => {
                 PingResp::decode(frame, version)?;
                 self.keep_alive.answered();
@@ -189,7 +180,7 @@ impl Engine<'_> {
                 // The common case takes no slot; it may not overtake an earlier one [MQTT-4.6.0-2].
                 let in_turn = self.inbox.owed().all(|slot| slot.owed != Owed::PubAck);
                 let v5 = is_v5(self.settings.version);
-                if in_turn && append_ack(&mut self.out, AckKind::PubAck, id, ReasonCode::SUCCESS, v5) {
+                if in_turn && append_ack(&mut self.out, AckKind::PubAck, id.get(), ReasonCode::SUCCESS, v5) {
                     return Ok(Taken::Deliver(None));
                 }
                 Owed::PubAck
@@ -262,13 +253,38 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn ack<'rx>(&mut self, ack: Ack<'rx>, event: &mut Option<Event<'rx>>) -> Result<(), ProtocolError> {
-        self.check_problem_information(&ack.properties)?;
-        if ack.kind == AckKind::PubRel {
-            return self.released(ack.id);
+    fn answer<'rx>(
+        &mut self,
+        answer: Answer<'rx>,
+        event: &mut Option<Event<'rx>>,
+    ) -> Result<(), ProtocolError> {
+        let Answer { packet_type, id, reason_code, properties, reason_codes } = answer;
+        self.check_problem_information(&properties)?;
+        match (packet_type, AckKind::from_packet_type(packet_type)) {
+            (PacketType::PubRel, _) => self.released(id)?,
+            (_, Some(kind)) => self.ack(Ack { kind, id, reason_code, properties }, event)?,
+            (PacketType::SubAck, None) => {
+                self.answered(id, Stage::AwaitSubAck, reason_codes)?;
+                let suback = SubAck { id, properties, reason_codes };
+                *event = Some(Event::Granted(Ticket::of(id), suback));
+            }
+            _ => {
+                self.answered(id, Stage::AwaitUnsubAck, reason_codes)?;
+                let unsuback = UnsubAck { id, properties, reason_codes };
+                *event = Some(Event::Unsubscribed(Ticket::of(id), unsuback));
+            }
         }
-        let position = self.inflight.find(ack.id).filter(|&position| self.was_sent(position));
-        let stage = match position.and_then(|position| self.inflight.slot(position)) {
+        Ok(())
+    }
+
+    fn ack<'rx>(&mut self, ack: Ack<'rx>, event: &mut Option<Event<'rx>>) -> Result<(), ProtocolError> {
+        let (unstored, v5) = (self.unstored(), is_v5(self.settings.version));
+        // Whether anything of the request can have reached the server.
+        let slot = self
+            .inflight
+            .find(ack.id)
+            .filter(|slot| slot.has(flag::SENT) || slot.has(flag::QUEUED) && !self.out.is_unsent(slot.at));
+        let stage = match &slot {
             None => None,
             Some(slot) => Some(match slot.stage {
                 Stage::AwaitPubAck => Sending::AwaitPubAck,
@@ -277,52 +293,43 @@ impl Engine<'_> {
                 _ => return Err(ProtocolError::Acknowledgement),
             }),
         };
-        match (Sending::acknowledged(stage, ack.kind, ack.reason_code), position) {
-            (Acknowledged::Done, Some(position)) => {
+        match (Sending::acknowledged(stage, ack.kind, ack.reason_code), slot) {
+            (Acknowledged::Done, Some(slot)) => {
                 // PUBREC said that the message has arrived. A PUBCOMP that knows nothing of it answers a repeated
                 // PUBREL, which is no error (5.0 section 3.7.2.1).
                 let released = ack.kind == AckKind::PubComp;
                 let code = if released { ReasonCode::SUCCESS } else { ack.reason_code };
-                self.finish(position, Outcome::Answered(code));
-                if is_v5(self.settings.version) && !ack.properties.is_empty() {
+                self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(slot.has(flag::QUEUED)));
+                slot.flags |= unstored;
+                slot.finish(Outcome::Answered(code));
+                self.inflight.count_done();
+                if v5 && !ack.properties.is_empty() {
                     *event = Some(Event::Acknowledged(Ticket::of(ack.id), ack));
                 }
             }
             (Acknowledged::Release(code), None) => {
-                self.release(ack.id, code);
+                append_ack(&mut self.out, AckKind::PubRel, ack.id.get(), code, v5);
             }
-            (Acknowledged::Release(_), Some(position)) => {
-                self.received(position, ack.id);
+            // The receiver has the message of this slot: from now on PUBREL is what is repeated.
+            (Acknowledged::Release(code), Some(slot)) => {
+                if slot.stage == Stage::AwaitPubRec {
+                    slot.flags |= unstored;
+                }
+                slot.stage = Stage::AwaitPubComp;
+                slot.flags |= flag::SENT;
+                // To look for what is to be sent takes time where there are many.
+                let is_sent = MANY
+                    && unstored == 0
+                    && append_ack(&mut self.out, AckKind::PubRel, ack.id.get(), code, v5);
+                if !is_sent {
+                    slot.flags |= flag::RELEASE;
+                    self.inflight.look_again(ack.id);
+                }
             }
             (Acknowledged::Violation, _) => return Err(ProtocolError::Acknowledgement),
             _ => {}
         }
         Ok(())
-    }
-
-    /// Whether anything of a request can have reached the server.
-    fn was_sent(&self, position: u16) -> bool {
-        self.inflight.slot(position).is_some_and(|slot| {
-            slot.has(flag::SENT) || slot.has(flag::QUEUED) && !self.out.is_unsent(slot.at)
-        })
-    }
-
-    /// The receiver has the message of this slot: from now on PUBREL is what is repeated.
-    fn received(&mut self, position: u16, id: PacketId) {
-        let durable = self.settings.is_durable();
-        let sent = !durable && self.release(id, ReasonCode::SUCCESS);
-        let Some(slot) = self.inflight.slot_mut(position) else {
-            return;
-        };
-        if durable && slot.stage == Stage::AwaitPubRec {
-            slot.flags |= flag::UNSTORED;
-        }
-        slot.stage = Stage::AwaitPubComp;
-        slot.flags |= flag::SENT;
-        if !sent {
-            slot.flags |= flag::RELEASE;
-            self.inflight.pending = self.inflight.pending.min(position);
-        }
     }
 
     fn released(&mut self, id: PacketId) -> Result<(), ProtocolError> {
@@ -337,7 +344,7 @@ impl Engine<'_> {
             Some(_) => {}
             None => {
                 let v5 = is_v5(self.settings.version);
-                append_ack(&mut self.out, AckKind::PubComp, id, code, v5);
+                append_ack(&mut self.out, AckKind::PubComp, id.get(), code, v5);
             }
         }
         Ok(())
@@ -347,7 +354,7 @@ impl Engine<'_> {
     /// before it: it waits for nothing.
     fn complete(&mut self, at: u16, id: PacketId) {
         let v5 = is_v5(self.settings.version);
-        if MANY && append_ack(&mut self.out, AckKind::PubComp, id, ReasonCode::SUCCESS, v5) {
+        if MANY && append_ack(&mut self.out, AckKind::PubComp, id.get(), ReasonCode::SUCCESS, v5) {
             self.inbox.remove(at);
         } else {
             self.owe(at, Owed::PubComp);
@@ -356,24 +363,23 @@ impl Engine<'_> {
     }
 
     /// SUBACK or UNSUBACK: one code for each filter, before 5.0 none in UNSUBACK.
-    fn answered(
-        &mut self,
-        id: PacketId,
-        stage: Stage,
-        mut codes: impl ExactSizeIterator<Item = ReasonCode>,
-    ) -> Result<Ticket, ProtocolError> {
-        let position = self.inflight.find(id);
-        let slot = position.and_then(|position| self.inflight.slot(position));
-        let (Some(position), Some(slot)) = (position, slot.filter(|slot| slot.stage == stage)) else {
+    fn answered(&mut self, id: PacketId, stage: Stage, codes: ReasonCodes<'_>) -> Result<(), ProtocolError> {
+        let Some(slot) = self.inflight.find(id).filter(|slot| slot.stage == stage) else {
             return Err(ProtocolError::Acknowledgement);
         };
         let says_nothing = stage == Stage::AwaitUnsubAck && !is_v5(self.settings.version);
-        if slot.start as usize != codes.len() && !says_nothing {
+        if slot.len as usize != codes.len() && !says_nothing {
             return Err(ProtocolError::ReasonCodeCount);
         }
-        let first = codes.next().unwrap_or(ReasonCode::SUCCESS);
-        let code = if first.is_error() { first } else { codes.find(|code| code.is_error()).unwrap_or(first) };
-        self.inflight.finish(position, Outcome::Answered(code));
-        Ok(Ticket::of(id))
+        // The first failure, if there is one.
+        let mut result = codes.iter().next().unwrap_or(ReasonCode::SUCCESS);
+        for code in codes.iter() {
+            if !result.is_error() && code.is_error() {
+                result = code;
+            }
+        }
+        slot.finish(Outcome::Answered(result));
+        self.inflight.count_done();
+        Ok(())
     }
 }

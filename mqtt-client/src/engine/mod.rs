@@ -64,7 +64,7 @@ use crate::event::{Loss, Outcome, Ticket};
 use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::options::Settings;
-use crate::session::{InFlight, Inbox, Owed, ReceivedSlot, Stage, flag};
+use crate::session::{CLOSED, FORGOTTEN, InFlight, Inbox, Owed, ReceivedSlot, Stage, flag};
 use crate::time::{Duration, Instant};
 use crate::topic_alias::{ALIASES, Aliases};
 use keep_alive::{Due, KeepAlive};
@@ -339,28 +339,16 @@ impl<'b> Engine<'b> {
     /// The transport is gone, whoever closed it. What belongs to the connection ends; the session stays if it is one
     /// that outlives connections.
     pub fn handle_closed(&mut self) {
-        for position in 0..self.inflight.count() {
-            let Some(slot) = self.inflight.slot_mut(position) else {
-                break;
-            };
+        self.inflight.each(|slot| {
             if slot.has(flag::QUEUED) && slot.stage.is_publish() && !self.out.is_unsent(slot.at) {
                 slot.flags |= flag::SENT;
             }
             slot.flags &= !(flag::QUEUED | flag::PINNED | flag::RELEASE);
-            if matches!(slot.stage, Stage::AwaitSubAck | Stage::AwaitUnsubAck) {
-                self.inflight.finish(position, Outcome::Lost(Loss::Closed));
-            }
-        }
+            matches!(slot.stage, Stage::AwaitSubAck | Stage::AwaitUnsubAck).then_some(Loss::Closed)
+        });
         self.out.close();
         self.inflight.free_front();
-        // What was not accepted, the server sends again; so the application is asked again.
-        self.inbox.change(&|owed| match owed {
-            Owed::PubRec => Owed::Nothing,
-            Owed::StorePubComp => Owed::StoreForget,
-            Owed::SyncPubComp => Owed::Forgotten,
-            Owed::Accept1 | Owed::Accept2 | Owed::PubAck | Owed::PubComp => Owed::Gone,
-            other => other,
-        });
+        self.inbox.change(CLOSED);
         if core::mem::take(&mut self.session_ends) {
             self.end_session(); // [MQTT-3.1.2-6 of 3.1.1]
         }
@@ -380,17 +368,20 @@ impl<'b> Engine<'b> {
     /// and are sent in the next session.
     fn end_session(&mut self) {
         self.has_session = false;
-        for position in 0..self.inflight.count() {
-            let Some(slot) = self.inflight.slot(position) else {
-                break;
-            };
+        let unstored = self.unstored();
+        self.inflight.each(|slot| {
             let was_sent = slot.stage.is_publish() && slot.has(flag::SENT);
-            if was_sent || slot.stage == Stage::AwaitPubComp {
-                self.finish(position, Outcome::Lost(Loss::SessionLost));
+            if !was_sent && slot.stage != Stage::AwaitPubComp {
+                return None;
             }
+            slot.flags |= unstored;
+            Some(Loss::SessionLost)
+        });
+        if self.settings.is_durable() {
+            self.inbox.change(FORGOTTEN);
+        } else {
+            self.inbox.clear();
         }
-        let forgotten = self.forgotten();
-        self.inbox.change(&|_| forgotten);
     }
 
     /// What becomes of a received message of which nothing is known any more.
@@ -398,16 +389,9 @@ impl<'b> Engine<'b> {
         if self.settings.is_durable() { Owed::StoreForget } else { Owed::Gone }
     }
 
-    /// Ends a request, and frees its place in the quota.
-    fn finish(&mut self, position: u16, outcome: Outcome) {
-        let durable = self.settings.is_durable();
-        if let Some(slot) = self.inflight.slot_mut(position) {
-            self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(slot.has(flag::QUEUED)));
-            if durable {
-                slot.flags |= flag::UNSTORED;
-            }
-        }
-        self.inflight.finish(position, outcome);
+    /// The flag of a slot whose state a store has to learn.
+    const fn unstored(&self) -> u8 {
+        if self.settings.is_durable() { flag::UNSTORED } else { 0 }
     }
 }
 

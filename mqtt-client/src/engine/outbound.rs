@@ -4,23 +4,20 @@
 //! them from there to the network in their order, at first and when a session is resumed alike. So a replay is as
 //! resumable and as paced as anything else.
 
-use super::outbox::{ACK_LEN, RESERVE, Source};
+use super::outbox::{ACK_LEN, Outbox, RESERVE, STREAMS, Source};
 use super::{Engine, Phase, is_v5};
 use crate::error::RequestError;
 use crate::event::{Loss, Outcome, Ticket};
+use crate::limits::Limits;
 use crate::message::Message;
-use crate::session::{Owed, SendSlot, Stage, flag};
+use crate::session::{DUP, Owed, SendSlot, Stage, flag};
 use crate::time::Instant;
 use crate::topic_alias::{ALIASES, Aliases};
 use mqtt_packet::{
     AckKind, DecodeError, Delivery, Disconnect, EncodeError, Filters, FixedHeader, PacketId, PacketType,
     Properties, PropertyId, PropertyPlace, Publish, QoS, ReasonCode, Role, SliceSink, Subscribe,
-    SubscribeFilter, SubscribeFilters, TopicFilter, TopicName, Unsubscribe,
+    SubscribeFilter, SubscribeFilters, TopicFilter, TopicName, Unsubscribe, Version,
 };
-
-/// Whether a message may be larger than the memory for transmission; a constant, so that without the feature all of it
-/// falls out at link time.
-const STREAMS: bool = cfg!(feature = "streaming");
 
 impl Engine<'_> {
     /// Takes a message to be published.
@@ -39,7 +36,7 @@ impl Engine<'_> {
         if message.qos == QoS::AtMostOnce {
             return self.publish_at_most_once(&publish);
         }
-        let id = self.inflight.next_id()?;
+        let id = self.inflight.next_id().ok_or(RequestError::Busy)?;
         publish.delivery = Delivery::new(message.qos, Some(id)).unwrap_or_default();
         let len = publish.encoded_len(version);
         if self.phase == Phase::Connected {
@@ -81,15 +78,15 @@ impl Engine<'_> {
             Delivery::ExactlyOnce { .. } => Stage::AwaitPubRec,
             _ => Stage::AwaitPubAck,
         };
-        let unstored = if self.settings.is_durable() { flag::UNSTORED } else { 0 };
         let slot = SendSlot {
             start,
+            len: len as u32,
             at: 0,
             id: delivery.id().map_or(0, PacketId::get),
             stage,
-            flags: flags | unstored,
+            flags: flags | self.unstored(),
         };
-        self.inflight.push(slot, Some(start.wrapping_add(len as u32)));
+        self.inflight.push(slot);
     }
 
     fn publish_at_most_once(&mut self, publish: &Publish<'_>) -> Result<Ticket, RequestError> {
@@ -209,13 +206,13 @@ impl Engine<'_> {
         if self.phase != Phase::Connected {
             return Err(RequestError::NotConnected);
         }
-        self.inflight.next_id()
+        self.inflight.next_id().ok_or(RequestError::Busy)
     }
 
     fn await_answer(&mut self, id: PacketId, filters: usize, stage: Stage) -> Ticket {
         let slot =
-            SendSlot { start: filters as u32, id: id.get(), stage, flags: flag::QUEUED, ..SendSlot::EMPTY };
-        self.inflight.push(slot, None);
+            SendSlot { len: filters as u32, id: id.get(), stage, flags: flag::QUEUED, ..SendSlot::EMPTY };
+        self.inflight.push(slot);
         Ticket::of(id)
     }
 
@@ -266,10 +263,7 @@ impl Engine<'_> {
             return;
         }
         self.acknowledge();
-        while let Some(&slot) = self.inflight.slot(self.inflight.pending) {
-            if !self.resume(self.inflight.pending, slot) {
-                return;
-            }
+        while self.resume() {
             self.inflight.pending = self.inflight.pending.wrapping_add(1);
         }
     }
@@ -288,9 +282,8 @@ impl Engine<'_> {
                     continue;
                 }
             };
-            let id = PacketId::new(slot.id).unwrap_or(PacketId::MIN);
             let code = ReasonCode(slot.reason);
-            if !append_ack(&mut self.out, kind, id, code, v5) {
+            if !append_ack(&mut self.out, kind, slot.id, code, v5) {
                 return;
             }
             // After a refusal the identifier is free [MQTT-4.3.3-9].
@@ -302,26 +295,41 @@ impl Engine<'_> {
         }
     }
 
-    /// Queues what a slot wants to have sent; false where it has to wait.
-    fn resume(&mut self, position: u16, slot: SendSlot) -> bool {
-        let unsafe_yet = slot.has(flag::UNSTORED | flag::UNSYNCED);
+    /// Queues what the next slot wants to have sent; false where it has to wait, or where there is none.
+    fn resume(&mut self) -> bool {
+        let unstored = self.unstored();
+        let Some((slot, record)) = self.inflight.next() else {
+            return false;
+        };
+        let is_safe = unstored == 0 || !slot.has(flag::UNSTORED | flag::UNSYNCED);
         match slot.stage {
             Stage::AwaitPubComp if slot.has(flag::RELEASE) || !slot.has(flag::QUEUED) => {
-                let id = PacketId::new(slot.id).unwrap_or(PacketId::MIN);
-                if unsafe_yet || !self.release(id, ReasonCode::SUCCESS) {
+                let v5 = is_v5(self.settings.version);
+                if !is_safe || !append_ack(&mut self.out, AckKind::PubRel, slot.id, ReasonCode::SUCCESS, v5) {
                     return false;
                 }
             }
             Stage::AwaitPubAck | Stage::AwaitPubRec if !slot.has(flag::QUEUED) => {
-                if unsafe_yet || self.unacknowledged >= self.limits.receive_maximum {
+                if !is_safe || self.unacknowledged >= self.limits.receive_maximum {
                     return false; // [MQTT-3.3.4-7]
                 }
-                let position_in_stream = self.out.position();
-                match self.send_message(&slot) {
-                    Ok(pinned) => self.note_sent(position, position_in_stream, pinned),
+                let at = self.out.position();
+                let mut server = Server {
+                    out: &mut self.out,
+                    aliases: &mut self.aliases,
+                    limits: &self.limits,
+                    version: self.settings.version,
+                };
+                match server.send(slot, record) {
+                    Ok(pinned) => {
+                        slot.at = at;
+                        slot.flags |= if pinned { flag::PINNED } else { 0 };
+                    }
                     Err(None) => return false,
                     Err(Some(loss)) => {
-                        self.finish(position, Outcome::Lost(loss));
+                        slot.flags |= unstored;
+                        slot.finish(Outcome::Lost(loss));
+                        self.inflight.count_done();
                         return true;
                     }
                 }
@@ -331,57 +339,68 @@ impl Engine<'_> {
         if !slot.has(flag::QUEUED) {
             self.unacknowledged = self.unacknowledged.saturating_add(1);
         }
-        if let Some(slot) = self.inflight.slot_mut(position) {
-            slot.flags = slot.flags & !flag::RELEASE | flag::QUEUED;
-        }
+        slot.flags = slot.flags & !flag::RELEASE | flag::QUEUED;
         true
     }
 
-    fn note_sent(&mut self, position: u16, position_in_stream: u32, pinned: bool) {
-        if let Some(slot) = self.inflight.slot_mut(position) {
-            slot.at = position_in_stream;
-            if pinned {
-                slot.flags |= flag::PINNED;
-            }
+    /// The message with a Topic Alias, if it gets one.
+    fn with_alias<'m>(
+        &mut self,
+        publish: &Publish<'m>,
+        block: &'m mut [u8; ALIAS_PROPERTY_LEN],
+    ) -> Option<Publish<'m>> {
+        let version = self.settings.version;
+        if !ALIASES || !is_v5(version) || self.limits.topic_alias_maximum == 0 || self.aliases.maximum() == 0
+        {
+            return None;
         }
+        let most = publish.encoded_len(version).saturating_add(ALIAS_PROPERTY_LEN + 1);
+        if most.saturating_add(RESERVE) > self.out.room() {
+            return None;
+        }
+        alias(&mut self.aliases, &self.limits, *publish, most, block)
     }
+}
 
-    /// PUBREL; false where there is no room.
-    pub(super) fn release(&mut self, id: PacketId, code: ReasonCode) -> bool {
-        append_ack(&mut self.out, AckKind::PubRel, id, code, is_v5(self.settings.version))
-    }
+/// What is needed to send a message of QoS 1 or 2 to the server of this connection.
+struct Server<'e, 'b> {
+    out: &'e mut Outbox<'b>,
+    aliases: &'e mut Aliases<'b>,
+    limits: &'e Limits,
+    version: Version,
+}
 
+impl Server<'_, '_> {
     /// Queues the PUBLISH of a slot: a copy where it fits, else its front, and the rest from where it lies (`true`).
     ///
     /// # Errors
     /// `None` where it has to wait, else why it cannot be sent on this connection.
-    fn send_message(&mut self, slot: &SendSlot) -> Result<bool, Option<Loss>> {
-        if is_v5(self.settings.version) {
-            self.check_record(slot).map_err(Some)?;
+    fn send(&mut self, slot: &SendSlot, record: &mut [u8]) -> Result<bool, Option<Loss>> {
+        if is_v5(self.version) {
+            self.check(slot, record).map_err(Some)?;
         }
         if STREAMS && slot.has(flag::STREAMED) {
             return Err(None); // The application is asked for its payload.
         }
-        if slot.has(flag::SENT) {
-            self.inflight.set_dup(slot.start); // [MQTT-3.3.1-1]
+        if let Some(first) = record.first_mut().filter(|_| slot.has(flag::SENT)) {
+            *first |= DUP; // [MQTT-3.3.1-1]
         }
-        if ALIASES
-            && is_v5(self.settings.version)
-            && self.limits.topic_alias_maximum > 0
-            && self.aliases.maximum() > 0
+        if ALIASES && is_v5(self.version) && self.limits.topic_alias_maximum > 0 && self.aliases.maximum() > 0
         {
-            if let Some(result) = self.send_with_alias(slot) {
+            if let Some(result) = self.send_with_alias(slot, record) {
                 return result;
             }
         }
-        let Self { inflight, out, .. } = self;
-        let record = inflight.record(slot);
+        let out = &mut *self.out;
         if out.append_bytes(RESERVE, record) {
             return Ok(false);
         }
+        // A store may have kept it for more memory than there is now.
+        if !STREAMS && !cfg!(feature = "store") {
+            return Err(None);
+        }
         let fits_later = record.len() <= out.capacity().saturating_sub(RESERVE);
         if !STREAMS {
-            // A store may have kept it for more memory than there is now.
             return Err(if fits_later { None } else { Some(Loss::TooLarge) });
         }
         if out.has_long() || fits_later {
@@ -392,11 +411,16 @@ impl Engine<'_> {
     }
 
     /// Whether the server of this connection takes a message that was encoded before.
-    fn check_record(&self, slot: &SendSlot) -> Result<(), Loss> {
-        if self.inflight.packet_len(slot) > self.limits.maximum_packet_size {
+    fn check(&self, slot: &SendSlot, record: &[u8]) -> Result<(), Loss> {
+        let mut len = slot.len;
+        if STREAMS && slot.has(flag::STREAMED) {
+            let header = FixedHeader::decode(record).unwrap_or_default();
+            len = header.map_or(len, |header| header.packet_len());
+        }
+        if len > self.limits.maximum_packet_size {
             return Err(Loss::TooLarge);
         }
-        let flags = self.inflight.record(slot).first().copied().unwrap_or_default();
+        let flags = record.first().copied().unwrap_or_default();
         if flags >> 1 & 3 > self.limits.maximum_qos as u8 {
             return Err(Loss::QosNotSupported);
         }
@@ -407,9 +431,8 @@ impl Engine<'_> {
     }
 
     /// The same message with a Topic Alias; `None` where it goes without.
-    fn send_with_alias(&mut self, slot: &SendSlot) -> Option<Result<bool, Option<Loss>>> {
-        let Self { inflight, out, aliases, limits, .. } = self;
-        let record = inflight.record(slot);
+    fn send_with_alias(&mut self, slot: &SendSlot, record: &[u8]) -> Option<Result<bool, Option<Loss>>> {
+        let Self { out, aliases, limits, .. } = self;
         let Parts { first, topic, id, properties_len, behind } = parts(record)?;
         // The property, and a byte more of each length.
         let most = record.len().saturating_add(ALIAS_PROPERTY_LEN + 2);
@@ -453,24 +476,6 @@ impl Engine<'_> {
         let behind_at = record.len().wrapping_sub(behind.len()) as u32;
         out.put_long(Source::Messages(slot.start.wrapping_add(behind_at)), behind.len() as u32);
         Some(Ok(true))
-    }
-
-    /// The message with a Topic Alias, if it gets one.
-    fn with_alias<'m>(
-        &mut self,
-        publish: &Publish<'m>,
-        block: &'m mut [u8; ALIAS_PROPERTY_LEN],
-    ) -> Option<Publish<'m>> {
-        let version = self.settings.version;
-        if !ALIASES || !is_v5(version) || self.limits.topic_alias_maximum == 0 || self.aliases.maximum() == 0
-        {
-            return None;
-        }
-        let most = publish.encoded_len(version).saturating_add(ALIAS_PROPERTY_LEN + 1);
-        if most.saturating_add(RESERVE) > self.out.room() {
-            return None;
-        }
-        alias(&mut self.aliases, &self.limits, *publish, most, block)
     }
 }
 
@@ -527,7 +532,7 @@ const ALIAS_PROPERTY_LEN: usize = 3;
 /// too large with it. What gets one is sent: the server learns it from this message.
 fn alias<'m>(
     aliases: &mut Aliases<'_>,
-    limits: &crate::limits::Limits,
+    limits: &Limits,
     publish: Publish<'m>,
     most: usize,
     block: &'m mut [u8; ALIAS_PROPERTY_LEN],
@@ -547,17 +552,11 @@ fn alias<'m>(
 }
 
 /// Appends an acknowledgement; before 5.0 there is no negative one. False where there is no room.
-pub(super) fn append_ack(
-    out: &mut super::outbox::Outbox<'_>,
-    kind: AckKind,
-    id: PacketId,
-    code: ReasonCode,
-    v5: bool,
-) -> bool {
+pub(super) fn append_ack(out: &mut Outbox<'_>, kind: AckKind, id: u16, code: ReasonCode, v5: bool) -> bool {
     if out.room() < ACK_LEN {
         return false;
     }
-    let [high, low] = id.get().to_be_bytes();
+    let [high, low] = id.to_be_bytes();
     let first = (kind as u8) << 4 | kind.packet_type().required_flags();
     if v5 && code != ReasonCode::SUCCESS {
         out.append_bytes(0, &[first, 3, high, low, code.0])

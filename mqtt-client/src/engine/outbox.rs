@@ -7,6 +7,9 @@ use crate::event::{Loss, Outcome, Ticket};
 use crate::memory::get_mut;
 use mqtt_packet::{EncodeError, SliceSink};
 
+/// Whether a message may be larger than the memory for transmission; a constant, so that without the feature all of it
+/// falls out at link time.
+pub(crate) const STREAMS: bool = cfg!(feature = "streaming");
 /// Room that requests leave for acknowledgements, PINGREQ and DISCONNECT.
 pub(crate) const RESERVE: usize = 16;
 /// The longest acknowledgement: fixed header, identifier and reason code.
@@ -162,9 +165,10 @@ impl<'b> Outbox<'b> {
     }
 
     /// What is next; `Err` with where it lies and how long it is for the long part.
+    #[inline(always)]
     pub(crate) fn next(&self) -> Result<&[u8], (Source, u32)> {
         let long = self.long();
-        if long.left == 0 {
+        if !STREAMS || long.left == 0 {
             return Ok(self.part(self.len));
         }
         if self.sent < long.at {

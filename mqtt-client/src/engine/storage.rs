@@ -6,7 +6,7 @@
 
 use super::{Engine, Phase};
 use crate::error::RequestError;
-use crate::session::{Owed, ReceivedSlot, SendSlot, Stage, flag};
+use crate::session::{CLOSED, Owed, ReceivedSlot, SYNCED, SendSlot, Stage, flag};
 use mqtt_packet::{FixedHeader, PacketId, PacketType};
 
 /// Names a record of the session: 1 to 65,535 are the messages on their way out, by their Packet Identifier; 65,536 and
@@ -114,14 +114,10 @@ impl Engine<'_> {
                 slot.flags &= !flag::UNSYNCED;
             }
         }
-        let connected = self.phase == Phase::Connected;
-        self.inbox.change(&|owed| match owed {
-            Owed::SyncPubRec if connected => Owed::PubRec,
-            Owed::SyncPubRec => Owed::Nothing,
-            Owed::SyncPubComp if connected => Owed::PubComp,
-            Owed::SyncPubComp | Owed::Forgotten => Owed::Gone,
-            other => other,
-        });
+        self.inbox.change(SYNCED);
+        if self.phase != Phase::Connected {
+            self.inbox.change(CLOSED); // There is nobody to be told.
+        }
         self.pump();
     }
 
@@ -142,9 +138,9 @@ impl Engine<'_> {
         }
         let slot =
             SendSlot { id: id.get(), stage: Stage::AwaitPubComp, flags: flag::SENT, ..SendSlot::EMPTY };
-        self.inflight.next_id()?;
+        self.inflight.next_id().ok_or(RequestError::Busy)?;
         if record.is_empty() {
-            self.inflight.push(slot, None);
+            self.inflight.push(slot);
             return Ok(());
         }
         let stage = match FixedHeader::decode(record) {
@@ -162,7 +158,7 @@ impl Engine<'_> {
         };
         let start = self.inflight.reserve(record.len())?;
         self.inflight.space(start, record.len()).copy_from_slice(record);
-        self.inflight.push(SendSlot { start, stage, ..slot }, Some(start.wrapping_add(record.len() as u32)));
+        self.inflight.push(SendSlot { start, len: record.len() as u32, stage, ..slot });
         Ok(())
     }
 }

@@ -57,7 +57,7 @@ impl Engine<'_> {
         {
             return Err(RequestError::Busy);
         }
-        let id = self.inflight.next_id()?;
+        let id = self.inflight.next_id().ok_or(RequestError::Busy)?;
         publish.delivery = Delivery::new(message.qos, Some(id)).unwrap_or_default();
         let most = publish.encoded_len(version).saturating_add(3);
         let start = self.inflight.reserve(most)?;

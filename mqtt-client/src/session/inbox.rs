@@ -42,6 +42,46 @@ pub(crate) enum Owed {
     Gone,
 }
 
+/// What becomes of what is owed, for each [`Owed`] in its order.
+type Change = [Owed; 13];
+
+/// The connection is gone. What was not accepted, the server sends again; so the application is asked again.
+pub(crate) const CLOSED: Change = [
+    Owed::Nothing,
+    Owed::Gone,
+    Owed::Gone,
+    Owed::Gone,
+    Owed::StorePubRec,
+    Owed::SyncPubRec,
+    Owed::Nothing,
+    Owed::StoreForget,
+    Owed::Forgotten,
+    Owed::Gone,
+    Owed::StoreForget,
+    Owed::Forgotten,
+    Owed::Gone,
+];
+
+/// The session is lost, and a store has to forget it.
+pub(crate) const FORGOTTEN: Change = [Owed::StoreForget; 13];
+
+/// The store says that everything is safe, on an open connection.
+pub(crate) const SYNCED: Change = [
+    Owed::Nothing,
+    Owed::Accept1,
+    Owed::Accept2,
+    Owed::PubAck,
+    Owed::StorePubRec,
+    Owed::PubRec,
+    Owed::PubRec,
+    Owed::StorePubComp,
+    Owed::PubComp,
+    Owed::PubComp,
+    Owed::StoreForget,
+    Owed::Gone,
+    Owed::Gone,
+];
+
 /// Memory for one received message of QoS 1 or 2 that is not done with: 4 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReceivedSlot {
@@ -69,6 +109,8 @@ impl ReceivedSlot {
 }
 
 impl Slot for ReceivedSlot {
+    const GOES_ROUND: bool = MANY;
+
     fn id(&self) -> u16 {
         self.id
     }
@@ -130,7 +172,7 @@ impl<'b> Inbox<'b> {
     #[must_use]
     pub(crate) fn push(&mut self, slot: ReceivedSlot) -> bool {
         if MANY && self.slots.len() >= self.capacity() {
-            self.change(&|owed| owed);
+            self.close_gaps();
         }
         self.in_sequence =
             !MANY || self.slots.len() == 0 || self.in_sequence && self.slots.is_behind(slot.id);
@@ -144,7 +186,7 @@ impl<'b> Inbox<'b> {
         };
         slot.owed = Owed::Gone;
         if !MANY {
-            return self.change(&|owed| owed);
+            return self.close_gaps();
         }
         self.gone = self.gone.wrapping_add(1);
         while self.slots.get(0).is_some_and(|slot| slot.owed == Owed::Gone) {
@@ -154,21 +196,37 @@ impl<'b> Inbox<'b> {
         }
     }
 
-    /// Changes what is owed for all of them, to be looked at again, and gives back the places of those that are gone.
-    pub(crate) fn change(&mut self, change: &dyn Fn(Owed) -> Owed) {
+    /// Changes what is owed for all of them, to be looked at again.
+    #[inline(always)]
+    pub(crate) fn change(&mut self, change: Change) {
+        for position in 0..self.slots.len() {
+            if let Some(slot) = self.slots.get_mut(position) {
+                slot.owed = change.get(slot.owed as usize).copied().unwrap_or(Owed::Gone);
+            }
+        }
+        self.close_gaps();
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.slots.truncate(0);
+        self.gone = 0;
+        self.due = 0;
+    }
+
+    /// Gives back the places of those that are gone; all others are looked at again.
+    fn close_gaps(&mut self) {
         let mut kept = 0_u16;
         for position in 0..self.slots.len() {
-            let Some(mut slot) = self.slots.get(position).copied() else {
+            let Some(slot) = self.slots.get(position).copied() else {
                 break;
             };
-            slot.owed = change(slot.owed);
-            if slot.owed == Owed::Gone {
-                continue;
+            if slot.owed != Owed::Gone {
+                if let Some(place) = self.slots.get_mut(kept) {
+                    *place = slot;
+                }
+                kept = kept.wrapping_add(1);
             }
-            if let Some(place) = self.slots.get_mut(kept) {
-                *place = slot;
-            }
-            kept = kept.wrapping_add(1);
         }
         self.slots.truncate(kept);
         self.gone = 0;
@@ -182,6 +240,13 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
+
+    /// Nothing changes but that one kind goes.
+    const FORGET_ACCEPT_2: Change = {
+        let mut change = SYNCED;
+        change[Owed::Accept2 as usize] = Owed::Gone;
+        change
+    };
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
@@ -237,7 +302,7 @@ mod tests {
                             inbox.remove(found.unwrap());
                         } else {
                             inbox.slot_mut(found.unwrap()).unwrap().owed = Owed::Accept2;
-                            inbox.change(&|owed| if owed == Owed::Accept2 { Owed::Gone } else { owed });
+                            inbox.change(FORGET_ACCEPT_2);
                         }
                         prop_assert_eq!(inbox.find(id), None);
                     }

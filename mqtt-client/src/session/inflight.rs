@@ -8,8 +8,12 @@
 use crate::error::RequestError;
 use crate::event::{Loss, Outcome};
 use crate::memory::get_mut;
+use crate::session::MANY;
 use crate::session::ring::{Ring, Slot};
-use mqtt_packet::{FixedHeader, PacketId, ReasonCode};
+use mqtt_packet::{PacketId, ReasonCode};
+
+/// What tells a repeat in the first byte of a PUBLISH.
+pub(crate) const DUP: u8 = 0x08;
 
 /// What a slot waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,11 +56,13 @@ pub(crate) mod flag {
     pub(crate) const RELEASE: u8 = 64;
 }
 
-/// Memory for one PUBLISH of QoS 1 or 2, SUBSCRIBE or UNSUBSCRIBE that waits for its acknowledgement: 12 bytes.
+/// Memory for one PUBLISH of QoS 1 or 2, SUBSCRIBE or UNSUBSCRIBE that waits for its acknowledgement: 16 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SendSlot {
-    /// Where its bytes start, or how many topic filters it has.
+    /// Where its bytes start.
     pub(crate) start: u32,
+    /// How many bytes there are, of a streamed message those of its front; or how many topic filters it has.
+    pub(crate) len: u32,
     /// Where in the stream of this connection it starts, or its outcome.
     pub(crate) at: u32,
     pub(crate) id: u16,
@@ -66,10 +72,16 @@ pub struct SendSlot {
 
 impl SendSlot {
     /// A slot that holds nothing.
-    pub const EMPTY: Self = Self { start: 0, at: 0, id: 0, stage: Stage::Free, flags: 0 };
+    pub const EMPTY: Self = Self { start: 0, len: 0, at: 0, id: 0, stage: Stage::Free, flags: 0 };
 
     pub(crate) const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Ends the request.
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        self.stage = Stage::Done;
+        self.at = encode_outcome(outcome);
     }
 
     const fn holds_bytes(&self) -> bool {
@@ -78,6 +90,8 @@ impl SendSlot {
 }
 
 impl Slot for SendSlot {
+    const GOES_ROUND: bool = true;
+
     fn id(&self) -> u16 {
         self.id
     }
@@ -105,6 +119,8 @@ pub(crate) struct InFlight<'b> {
 
 impl<'b> InFlight<'b> {
     pub(crate) fn new(slots: &'b mut [SendSlot], bytes: &'b mut [u8]) -> Self {
+        // What is not in use is free, whatever it was before.
+        slots.fill(SendSlot::EMPTY);
         Self { slots: Ring::new(slots), bytes, tail: 0, pending: 0, first_with_bytes: 0, done: 0, last_id: 0 }
     }
 
@@ -120,17 +136,13 @@ impl<'b> InFlight<'b> {
         self.slots.get_mut(position)
     }
 
-    /// The identifier that the next request gets.
-    ///
-    /// # Errors
-    /// [`RequestError::Busy`] where no slot or no identifier is free.
-    pub(crate) fn next_id(&self) -> Result<PacketId, RequestError> {
+    /// The identifier that the next request gets; `None` where no slot or no identifier is free.
+    pub(crate) fn next_id(&self) -> Option<PacketId> {
         let id = PacketId::new(self.last_id.wrapping_add(1)).unwrap_or(PacketId::MIN);
-        let oldest = self.slot(0).map(|slot| slot.id);
-        if self.count() >= self.slots.capacity() || oldest == Some(id.get()) {
-            return Err(RequestError::Busy);
+        if self.count() >= self.slots.capacity() || self.slot(0).is_some_and(|oldest| oldest.id == id.get()) {
+            return None;
         }
-        Ok(id)
+        Some(id)
     }
 
     /// Where `len` bytes fit.
@@ -166,54 +178,73 @@ impl<'b> InFlight<'b> {
         get_mut(self.bytes, start as usize, (start as usize).wrapping_add(len))
     }
 
-    /// Takes a new request with the identifier of [`next_id`](Self::next_id), whose bytes end at `tail`.
-    pub(crate) fn push(&mut self, slot: SendSlot, tail: Option<u32>) {
+    /// Takes a new request with the identifier of [`next_id`](Self::next_id).
+    pub(crate) fn push(&mut self, slot: SendSlot) {
         self.last_id = slot.id;
-        if let Some(tail) = tail {
-            self.tail = tail;
+        if slot.stage.is_publish() {
+            self.tail = slot.start.wrapping_add(slot.len);
         }
         // There was room when the identifier was asked for.
         let _ = self.slots.push(slot);
     }
 
-    /// The bytes of the record in `slot`; of a streamed one the front and whatever lies behind it.
+    /// The bytes of the record in `slot`; of a streamed one the front.
     pub(crate) fn record(&self, slot: &SendSlot) -> &[u8] {
-        let behind = self.bytes.get(slot.start as usize..).unwrap_or_default();
-        behind.get(..self.packet_len(slot) as usize).unwrap_or(behind)
-    }
-
-    /// How long the packet in `slot` is, its payload included.
-    pub(crate) fn packet_len(&self, slot: &SendSlot) -> u32 {
-        match FixedHeader::decode(self.bytes.get(slot.start as usize..).unwrap_or_default()) {
-            Ok(Some(header)) => header.packet_len(),
-            _ => 0,
-        }
+        self.bytes(slot.start, slot.len)
     }
 
     /// Bytes of a record that are transmitted from where they lie.
     pub(crate) fn bytes(&self, start: u32, len: u32) -> &[u8] {
-        self.bytes.get(start as usize..(start as usize).wrapping_add(len as usize)).unwrap_or_default()
+        self.bytes.get(start as usize..).and_then(|bytes| bytes.get(..len as usize)).unwrap_or_default()
+    }
+
+    /// The slot that is looked at next for transmission, and its bytes.
+    pub(crate) fn next(&mut self) -> Option<(&mut SendSlot, &mut [u8])> {
+        let slot = self.slots.get_mut(self.pending)?;
+        let behind = self.bytes.get_mut(slot.start as usize..).unwrap_or_default();
+        let record = behind.get_mut(..slot.len as usize).unwrap_or_default();
+        Some((slot, record))
     }
 
     /// Marks the PUBLISH of a slot as a repeat.
+    #[cfg(feature = "streaming")]
     pub(crate) fn set_dup(&mut self, start: u32) {
         if let Some(first) = self.bytes.get_mut(start as usize) {
-            *first |= 0x08;
+            *first |= DUP;
         }
     }
 
-    /// Which slot has this identifier and waits for something.
-    pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
-        self.slots.find(id)
+    /// The slot that has this identifier and waits for something.
+    pub(crate) fn find(&mut self, id: PacketId) -> Option<&mut SendSlot> {
+        if !MANY {
+            return self.slots.all().find(|slot| slot.is(id));
+        }
+        let position = self.slots.find(id)?;
+        self.slots.get_mut(position)
     }
 
-    /// Ends the request in this slot.
-    pub(crate) fn finish(&mut self, position: u16, outcome: Outcome) {
-        if let Some(slot) = self.slot_mut(position) {
-            slot.stage = Stage::Done;
-            slot.at = encode_outcome(outcome);
-            self.done = self.done.wrapping_add(1);
+    /// The slot of this identifier is looked at again for transmission.
+    pub(crate) fn look_again(&mut self, id: PacketId) {
+        // All are where that costs less than to know which.
+        let position = if MANY { self.slots.find(id).unwrap_or(0) } else { 0 };
+        self.pending = self.pending.min(position);
+    }
+
+    /// Ends the requests for which `what` has an outcome, after it has changed them. It sees slots that are free, too,
+    /// and all in no order.
+    #[inline(always)]
+    pub(crate) fn each(&mut self, mut what: impl FnMut(&mut SendSlot) -> Option<Loss>) {
+        for slot in self.slots.all() {
+            if let Some(loss) = what(slot) {
+                slot.finish(Outcome::Lost(loss));
+                self.done = self.done.wrapping_add(1);
+            }
         }
+    }
+
+    /// Counts a request that was [finished](SendSlot::finish).
+    pub(crate) fn count_done(&mut self) {
+        self.done = self.done.wrapping_add(1);
     }
 
     /// Whether a request is over that was not asked for yet.

@@ -6,9 +6,9 @@ mod inflight;
 mod ring;
 
 pub use inbox::ReceivedSlot;
-pub(crate) use inbox::{Inbox, Owed};
+pub(crate) use inbox::{CLOSED, FORGOTTEN, Inbox, Owed, SYNCED};
 pub use inflight::SendSlot;
-pub(crate) use inflight::{InFlight, Stage, flag};
+pub(crate) use inflight::{DUP, InFlight, Stage, flag};
 
 /// Whether there may be so many messages that to look at all of them takes time; small machines save the code.
 pub(crate) const MANY: bool = cfg!(target_pointer_width = "64");

@@ -5,11 +5,19 @@ use mqtt_packet::PacketId;
 
 /// What a ring can find.
 pub(crate) trait Slot {
+    /// Whether the first slot in use may be any; otherwise slots go only at the end, and the ring is a list.
+    const GOES_ROUND: bool;
+
     /// The Packet Identifier.
     fn id(&self) -> u16;
 
     /// Whether anything is awaited of it still.
     fn is_live(&self) -> bool;
+
+    /// Whether it is the live slot with this identifier.
+    fn is(&self, id: PacketId) -> bool {
+        self.id() == id.get() && self.is_live()
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +59,9 @@ impl<'b, T: Slot> Ring<'b, T> {
     }
 
     fn index(&self, position: u16) -> usize {
+        if !T::GOES_ROUND {
+            return usize::from(position);
+        }
         let index = usize::from(self.front).wrapping_add(usize::from(position));
         if index >= self.slots.len() { index.wrapping_sub(self.slots.len()) } else { index }
     }
@@ -67,13 +78,21 @@ impl<'b, T: Slot> Ring<'b, T> {
         last.is_none_or(|last| self.distance(id) > self.distance(last.id()))
     }
 
+    /// Every slot that there is, in use or not, in no order.
+    pub(crate) fn all(&mut self) -> core::slice::IterMut<'_, T> {
+        self.slots.iter_mut()
+    }
+
     /// Where the live slot with this identifier is. In a sequence that is known, give or take what was left out; so the
     /// search begins there and goes towards the front.
     pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
+        if !MANY && !T::GOES_ROUND {
+            return (0..self.len).find(|&position| self.get(position).is_some_and(|slot| slot.is(id)));
+        }
         let last = self.len.wrapping_sub(1);
         let mut position = if MANY { self.distance(id.get()).min(last) } else { last };
         for _ in 0..self.len {
-            if self.get(position).is_some_and(|slot| slot.id() == id.get() && slot.is_live()) {
+            if self.get(position).is_some_and(|slot| slot.is(id)) {
                 return Some(position);
             }
             position = position.wrapping_sub(1).min(last);
