@@ -121,7 +121,7 @@ impl Shard {
         let Some(connection) = session.connection.as_deref_mut() else {
             return;
         };
-        if connection.replay != Some(0) || !connection.is_open(&self.settings) {
+        if connection.replay != Some(0) || !connection.is_open(self.window) {
             return;
         }
         connection.replay = Some(1);

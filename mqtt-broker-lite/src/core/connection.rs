@@ -134,16 +134,14 @@ impl Connection {
         }
     }
 
-    /// Whether messages may be sent at all now.
-    pub(super) fn is_open(&self, settings: &Settings) -> bool {
-        self.is_connected
-            && self.barrier.is_empty()
-            && self.unsent.saturating_add(self.out.len()) < settings.window
+    /// Whether messages may be sent at all now, if so many bytes may wait in the shell.
+    pub(super) fn is_open(&self, window: usize) -> bool {
+        self.is_connected && self.barrier.is_empty() && self.unsent.saturating_add(self.out.len()) < window
     }
 
     /// Whether a new message of this QoS may be sent now.
-    pub(super) fn may_send(&self, qos: QoS, settings: &Settings) -> bool {
-        self.is_open(settings) && self.replay.is_none() && (qos == QoS::AtMostOnce || self.quota > 0)
+    pub(super) fn may_send(&self, qos: QoS, window: usize) -> bool {
+        self.is_open(window) && self.replay.is_none() && (qos == QoS::AtMostOnce || self.quota > 0)
     }
 
     pub(super) fn has_quota(&self) -> bool {

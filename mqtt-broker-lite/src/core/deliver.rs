@@ -142,7 +142,7 @@ impl Shard {
             }
         }
         let goes_now = session.connection.as_deref().is_some_and(|connection| {
-            connection.may_send(terms.qos, &self.settings)
+            connection.may_send(terms.qos, self.window)
                 && session.outbound.has_room(terms.qos, &self.settings)
                 && !session.outbound.must_wait(terms.qos)
         });
@@ -377,7 +377,7 @@ impl Shard {
         let Some(from) = connection.replay else {
             return false;
         };
-        if !connection.is_open(&self.settings) {
+        if !connection.is_open(self.window) {
             return false;
         }
         let in_flight = &session.outbound.in_flight;
@@ -431,9 +431,9 @@ impl Shard {
             return false;
         };
         let has_room = session.outbound.has_room(front.qos, &self.settings);
-        let next = if has_room && connection.may_send(front.qos, &self.settings) {
+        let next = if has_room && connection.may_send(front.qos, self.window) {
             session.outbound.pop()
-        } else if connection.may_send(QoS::AtMostOnce, &self.settings) {
+        } else if connection.may_send(QoS::AtMostOnce, self.window) {
             session.outbound.pop_qos0()
         } else {
             None

@@ -2,7 +2,7 @@
 //!
 //! | | what is given up |
 //! |---|---|
-//! | [`Tight`](Pressure::Tight) | QoS 0 waits for slow readers a quarter as long as publishers are left in peace |
+//! | [`Tight`](Pressure::Tight) | QoS 0 waits for slow readers a quarter as long as publishers are left in peace; the shell has half |
 //! | [`Scarce`](Pressure::Scarce) | QoS 0 waits for nobody, and what waits goes; QoS 1 and 2 wait that much |
 //! | [`Exhausted`](Pressure::Exhausted) | no new sessions, subscriptions and retained messages either |
 //!
@@ -51,6 +51,8 @@ impl Shard {
 
     pub(super) fn on_pressure(&mut self, pressure: Pressure) {
         self.pressure = pressure;
+        let shift = u32::from(pressure >= Pressure::Tight);
+        self.window = self.settings.window.wrapping_shr(shift).max(1);
         self.count_places();
         if pressure < Pressure::Scarce {
             return;

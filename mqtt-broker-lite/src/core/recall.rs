@@ -111,7 +111,7 @@ impl Shard {
         let replay = session.replays.front_mut()?;
         let connection = session.connection.as_deref()?;
         if connection.subacks > 0
-            || !connection.may_send(replay.qos, &self.settings)
+            || !connection.may_send(replay.qos, self.window)
             || !session.outbound.has_room(replay.qos, &self.settings)
             || session.outbound.must_wait(replay.qos)
         {

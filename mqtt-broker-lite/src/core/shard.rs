@@ -33,6 +33,8 @@ pub struct Shard {
     pub(super) policy: Box<dyn Policy>,
     pub(super) now: Now,
     pub(super) pressure: Pressure,
+    /// Bytes that may wait in the shell for one connection, as memory is now.
+    pub(super) window: usize,
     pub(super) connections: HashMap<ConnId, Stage, Seeded>,
     pub(super) sessions: Slab<Session>,
     pub(super) by_client: HashMap<ByClientId, usize, Seeded>,
@@ -117,6 +119,7 @@ impl Shard {
             policy,
             now: Now::default(),
             pressure: Pressure::None,
+            window: settings.window,
             connections: HashMap::with_hasher(hash),
             sessions: Slab::new(),
             by_client: HashMap::with_hasher(hash),

@@ -294,7 +294,7 @@ impl Shard {
         let session = self.by_number.get(&session).and_then(|&key| self.sessions.get(key));
         session.is_some_and(|session| {
             let connection = session.connection.as_deref();
-            connection.is_some_and(|connection| connection.may_send(qos, &self.settings))
+            connection.is_some_and(|connection| connection.may_send(qos, self.window))
                 && session.outbound.has_room(qos, &self.settings)
                 && !session.outbound.must_wait(qos)
         })

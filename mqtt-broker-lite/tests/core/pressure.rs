@@ -41,6 +41,28 @@ fn qos_1_waits_less_only_when_memory_is_scarce() {
     assert!((10..40).contains(&scarce), "{scarce}");
 }
 
+/// How many bytes a reader who reads nothing is sent.
+fn sent(pressure: Pressure) -> usize {
+    let mut world = World::with(Settings { window: 20_000, ..Settings::default() });
+    let publisher = world.client(V3_1_1, "publisher");
+    let reader = world.client(V3_1_1, "reader");
+    world.subscribe(reader, "t", 0);
+    world.press(pressure);
+    world.stall(reader);
+    for _ in 0..40 {
+        world.publish(publisher, "t", 0, 0, &"x".repeat(1000));
+    }
+    world.bytes(reader).len()
+}
+
+#[test]
+fn less_is_on_its_way_to_slow_readers() {
+    assert!((20_000..22_000).contains(&sent(Pressure::None)));
+    for pressure in [Pressure::Tight, Pressure::Scarce, Pressure::Exhausted] {
+        assert!((10_000..12_000).contains(&sent(pressure)), "{pressure:?}");
+    }
+}
+
 #[test]
 fn what_waits_of_qos_0_goes_when_memory_gets_scarce() {
     let mut world = world();

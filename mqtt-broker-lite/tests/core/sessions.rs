@@ -1,7 +1,7 @@
 //! Sessions that outlive their connections (sections 3.1.2.4, 3.1.2.11.2, 4.1, 4.4).
 
 use super::world::*;
-use mqtt_broker_lite::core::Settings;
+use mqtt_broker_lite::core::{Settings, home};
 use mqtt_packet::AckKind::{PubAck, PubComp, PubRec, PubRel};
 use mqtt_packet::Version::{V3_1, V3_1_1, V5};
 use mqtt_packet::*;
@@ -295,4 +295,24 @@ fn a_full_queue_drops_qos_0_first_and_then_the_newest() {
             "PUBLISH \"t\" qos 1 id 3 \"5\"",
         ],
     );
+}
+
+/// Names are given out by a scheme, and what belongs together differs in little: no shard may have too many of them, and
+/// neither all pairs nor none may be split.
+#[test]
+fn names_that_are_alike_are_at_home_everywhere() {
+    for shards in 2..=8_u16 {
+        let mut counts = vec![0_usize; usize::from(shards)];
+        let mut split = 0;
+        for number in 0..1000 {
+            let homes = ["s", "p"].map(|role| home(format!("plant-7-{role}{number}").as_bytes(), shards));
+            split += usize::from(homes[0] != homes[1]);
+            for home in homes {
+                counts[usize::from(home.0)] += 1;
+            }
+        }
+        let expected = 2000 / usize::from(shards);
+        assert!(counts.iter().all(|count| count.abs_diff(expected) < expected / 3), "{counts:?}");
+        assert!((400..950).contains(&split), "{split} of 1000 pairs with {shards} shards");
+    }
 }
