@@ -87,6 +87,7 @@ impl<'b> Framer<'b> {
     }
 
     /// Hands out [strict](Frame::strict) frames.
+    #[cfg(feature = "strict")]
     #[must_use]
     pub const fn with_strict(mut self, strict: bool) -> Self {
         self.strict = strict;
@@ -282,6 +283,16 @@ impl<'b> Framer<'b> {
         let distance = self.start;
         let mut moved = 0_usize;
         let len = self.end.wrapping_sub(self.start);
+        if cfg!(not(target_pointer_width = "64")) {
+            // Byte by byte it takes the least flash.
+            for at in 0..len {
+                let byte = self.buffer.get(distance.wrapping_add(at)).copied().unwrap_or_default();
+                if let Some(place) = self.buffer.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            moved = len;
+        }
         while distance > 0 && moved < len {
             let stride = distance.min(len.wrapping_sub(moved));
             let Some((front, back)) = self.buffer.split_at_mut_checked(moved.wrapping_add(distance)) else {

@@ -215,7 +215,7 @@ impl Head {
     /// The same, decoded strictly or not.
     #[inline]
     pub(crate) const fn with_strict(self, strict: bool) -> Self {
-        Self { strict, ..self }
+        Self { strict: cfg!(feature = "strict") && strict, ..self }
     }
 }
 
@@ -262,6 +262,7 @@ impl<'a> Frame<'a> {
 
     /// The same frame, decoded strictly: strings with control characters or Unicode non-characters, which the
     /// standard leaves to the receiver, are refused (3.1.1 section 1.5.3, 5.0 section 1.5.4).
+    #[cfg(feature = "strict")]
     #[must_use]
     pub const fn strict(self) -> Self {
         Self { head: self.head.with_strict(true), ..self }
@@ -315,12 +316,12 @@ impl<'a> Frame<'a> {
         } else {
             return Err(DecodeError::UnexpectedPacket);
         }
-        Ok(Reader::new(self.body, self.head.strict))
+        Ok(Reader::new(self.body, self.is_strict()))
     }
 
     #[inline]
     pub(crate) const fn is_strict(&self) -> bool {
-        self.head.strict
+        cfg!(feature = "strict") && self.head.strict
     }
 }
 

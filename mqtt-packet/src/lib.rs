@@ -27,8 +27,8 @@
 //! [`Packet`] is the convenience that knows them all. [`Framer`] cuts packets out of any segmentation of the
 //! stream and hands over payloads that are larger than its buffer piece by piece.
 //!
-//! Features: `v5` (default) is MQTT 5.0, `streaming` (default) lets a [`Framer`] hand over payloads in pieces, `bytes`
-//! connects to the crate of that name, `defmt` logs packets on devices. `serde` writes every packet, for example as a
+//! Features: `v5` (default) is MQTT 5.0, `streaming` (default) lets a [`Framer`] hand over payloads in pieces, `strict`
+//! (default) refuses characters in strings that the standard leaves to the receiver, where it is asked to; `bytes` connects to the crate of that name, `defmt` logs packets on devices. `serde` writes every packet, for example as a
 //! line of JSON: strings as strings, payloads as bytes, reason codes as numbers, properties as a list of named values;
 //! `***` stands where a password or Authentication Data is. It reads back the small values that borrow nothing.
 //! `arbitrary` makes valid packets of a fuzzer's bytes.

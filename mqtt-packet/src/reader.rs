@@ -125,13 +125,13 @@ impl<'a> Reader<'a> {
     /// A UTF-8 Encoded String.
     #[inline(always)]
     pub(crate) fn utf8(&mut self) -> Result<Utf8Str<'a>, DecodeError> {
-        Ok(Utf8Str::check(self.binary()?, self.strict)?)
+        Ok(Utf8Str::check(self.binary()?, self.is_strict())?)
     }
 
     /// A topic name, possibly the absent one of a PUBLISH with an alias.
     #[inline(always)]
     pub(crate) fn topic_name_or_empty(&mut self) -> Result<TopicName<'a>, DecodeError> {
-        Ok(TopicName::check(self.binary()?, self.strict)?)
+        Ok(TopicName::check(self.binary()?, self.is_strict())?)
     }
 
     /// A topic name.
@@ -153,8 +153,10 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A constant without the feature, so that everything behind it falls out at link time.
+    #[inline(always)]
     pub(crate) const fn is_strict(&self) -> bool {
-        self.strict
+        cfg!(feature = "strict") && self.strict
     }
 
     /// Nothing may be left.

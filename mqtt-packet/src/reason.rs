@@ -10,7 +10,8 @@ use core::fmt;
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ReasonCode(pub u8);
 
-/// Sets of packets, one bit each. DISCONNECT and AUTH have two: what a client may say and what a server may say.
+/// Sets of packets, one bit each. DISCONNECT and AUTH have two more, in the place of packets without a reason code: what a
+/// client may say and what a server may say.
 const CONNACK: u16 = bit(PacketType::ConnAck);
 const PUBACK: u16 = bit(PacketType::PubAck);
 const PUBREC: u16 = bit(PacketType::PubRec);
@@ -18,12 +19,22 @@ const PUBREL: u16 = bit(PacketType::PubRel);
 const PUBCOMP: u16 = bit(PacketType::PubComp);
 const SUBACK: u16 = bit(PacketType::SubAck);
 const UNSUBACK: u16 = bit(PacketType::UnsubAck);
-const DISCONNECT_S: u16 = bit(PacketType::Disconnect);
-const DISCONNECT_C: u16 = 1;
+const DISCONNECT_S: u16 = bit(PacketType::Disconnect) | bit(PacketType::Publish);
+const DISCONNECT_C: u16 = bit(PacketType::Disconnect) | 1;
 const DISCONNECT: u16 = DISCONNECT_C | DISCONNECT_S;
-const AUTH_S: u16 = bit(PacketType::Auth);
-const AUTH_C: u16 = bit(PacketType::Connect);
+const AUTH_S: u16 = bit(PacketType::Auth) | bit(PacketType::Subscribe);
+const AUTH_C: u16 = bit(PacketType::Auth) | bit(PacketType::Connect);
 const AUTH: u16 = AUTH_C | AUTH_S;
+/// The packets that have one, whoever sends them.
+const CODED: u16 = CONNACK
+    | PUBACK
+    | PUBREC
+    | PUBREL
+    | PUBCOMP
+    | SUBACK
+    | UNSUBACK
+    | bit(PacketType::Disconnect)
+    | bit(PacketType::Auth);
 
 const fn bit(packet: PacketType) -> u16 {
     1 << packet as u8
@@ -166,22 +177,17 @@ impl ReasonCode {
     /// Two codes that the standard lists inconsistently are accepted in DISCONNECT from both sides: 0x8C and 0x9B.
     #[inline]
     pub fn is_allowed_in(self, packet: PacketType) -> bool {
-        let packets = match packet {
-            PacketType::Disconnect => DISCONNECT,
-            PacketType::Auth => AUTH,
-            PacketType::Connect => 0,
-            other => bit(other),
-        };
-        self.packets() & packets != 0
+        self.packets() & bit(packet) & CODED != 0
     }
 
     /// The same, asked for one side.
     pub fn is_allowed_from(self, role: Role, packet: PacketType) -> bool {
         let packets = match (packet, role) {
-            (PacketType::Disconnect, Role::Client) => DISCONNECT_C,
-            (PacketType::Auth, Role::Client) => AUTH_C,
-            (PacketType::Connect, _) => 0,
-            (other, _) => bit(other),
+            (PacketType::Disconnect, Role::Client) => DISCONNECT_C & !CODED,
+            (PacketType::Disconnect, Role::Server) => DISCONNECT_S & !CODED,
+            (PacketType::Auth, Role::Client) => AUTH_C & !CODED,
+            (PacketType::Auth, Role::Server) => AUTH_S & !CODED,
+            (other, _) => bit(other) & CODED,
         };
         packet.is_sent_by(role) && self.packets() & packets != 0
     }

@@ -115,14 +115,22 @@ impl<'s> Writer<'s> {
         self.put(&value.to_be_bytes());
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(all(not(target_pointer_width = "64"), feature = "v5"), inline(never))]
     pub(crate) fn put_varint(&mut self, value: u32) {
-        let mut value = value;
-        while value >= 0x80 {
-            self.put_u8(value as u8 | 0x80);
-            value >>= 7;
+        let mut left = value;
+        // Most take one byte; small machines do without the shortcut.
+        if cfg!(target_pointer_width = "64") && left < 0x80 {
+            return self.put_u8(left as u8);
         }
-        self.put_u8(value as u8);
+        loop {
+            let more = left >= 0x80;
+            self.put_u8(left as u8 & 0x7F | u8::from(more) << 7);
+            left >>= 7;
+            if !more {
+                return;
+            }
+        }
     }
 
     /// A length of at most 65,535, checked before, and the bytes.
@@ -130,6 +138,10 @@ impl<'s> Writer<'s> {
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn put_binary(&mut self, bytes: &[u8]) {
         // One look at the room for both.
+        if cfg!(not(target_pointer_width = "64")) {
+            self.put_u16(bytes.len() as u16);
+            return self.put(bytes);
+        }
         if let Some((room, rest)) = core::mem::take(&mut self.rest).split_at_mut_checked(binary_len(bytes)) {
             if let Some((prefix, room)) = room.split_first_chunk_mut() {
                 *prefix = (bytes.len() as u16).to_be_bytes();

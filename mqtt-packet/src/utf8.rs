@@ -55,6 +55,7 @@ impl<'a> Utf8Str<'a> {
     ///
     /// # Errors
     /// [`StringError::DisallowedCharacter`].
+    #[cfg(feature = "strict")]
     pub const fn check_strict(self) -> Result<(), StringError> {
         scan(self.0, Rules { strict: true, topic_name: false })
     }
@@ -137,7 +138,7 @@ pub(crate) struct Rules {
 
 /// Whether `bytes` are text.
 #[inline(never)]
-const fn check_text(bytes: &[u8], strict: bool) -> Result<(), StringError> {
+pub(crate) const fn check_text(bytes: &[u8], strict: bool) -> Result<(), StringError> {
     if !strict && is_plain::<false>(bytes) {
         return Ok(());
     }
@@ -245,7 +246,7 @@ pub(crate) const fn scan(bytes: &[u8], rules: Rules) -> Result<(), StringError> 
         if rules.topic_name && (code == '#' as u32 || code == '+' as u32) {
             return Err(StringError::Wildcard);
         }
-        if rules.strict && is_disallowed(code) {
+        if cfg!(feature = "strict") && rules.strict && is_disallowed(code) {
             return Err(StringError::DisallowedCharacter);
         }
         rest = behind;

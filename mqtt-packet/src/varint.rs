@@ -15,10 +15,12 @@ pub(crate) struct VarInt {
 impl VarInt {
     pub(crate) const ENDLESS: u32 = 5;
 
-    /// Whether fewer bytes would have done.
+    /// Whether fewer bytes would have done, which only 5.0 forbids.
     #[inline(always)]
     pub(crate) const fn is_overlong(self) -> bool {
-        self.len > 1 && self.value.wrapping_shr(self.len.wrapping_sub(1).wrapping_mul(7)) == 0
+        cfg!(feature = "v5")
+            && self.len > 1
+            && self.value.wrapping_shr(self.len.wrapping_sub(1).wrapping_mul(7)) == 0
     }
 }
 

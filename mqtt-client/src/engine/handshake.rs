@@ -55,7 +55,13 @@ impl Engine<'_> {
         self.out.append(0, |out| connect.encode(version, out))?;
         self.phase = Phase::Connecting;
         self.clean_start = clean_start;
-        self.limits = Limits::new(options.keep_alive, connect.session_expiry_interval());
+        // Not asked of the packet, which is so large that it would be copied for it.
+        let session_expiry_interval = match version {
+            Version::V5 => properties.session_expiry_interval().unwrap_or(0),
+            _ if clean_start => 0,
+            _ => u32::MAX,
+        };
+        self.limits = Limits::new(options.keep_alive, session_expiry_interval);
         if is_v5(version) {
             self.set_method(method);
             self.no_problem_information = options.properties.request_problem_information() == Some(false);

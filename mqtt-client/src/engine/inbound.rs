@@ -4,7 +4,7 @@ use super::outbound::append_ack;
 use super::{Engine, Phase, is_v5};
 use crate::delivery::{Acknowledged, Arrival, Receiving, Sending};
 use crate::error::{ProtocolError, RequestError};
-use crate::event::{Event, Outcome, Receipt, Ticket};
+use crate::event::{Event, Receipt, Ticket};
 use crate::session::{MANY, Owed, ReceivedSlot, Stage, flag};
 use crate::time::Instant;
 use crate::topic_alias::Aliases;
@@ -145,14 +145,14 @@ impl Engine<'_> {
     /// What follows from a message, and where its identifier is if that is known.
     pub(super) fn arrival(&self, delivery: Delivery) -> (Arrival, Option<u16>) {
         let known = delivery.id().and_then(|id| self.inbox.find(id));
-        let stage = known.and_then(|at| self.inbox.slot(at)).map(ReceivedSlot::stage);
+        let stage = known.map(|(_, slot)| slot.stage());
         let arrival = match (stage, delivery.qos()) {
             // A server that uses the identifier of a QoS 2 message again is done with that message. It is when its
             // new session began with a CONNACK that never came here; to insist would end every connection.
             (Some(Receiving::AwaitPubRel), QoS::AtLeastOnce) => Arrival::Deliver,
             (stage, qos) => Receiving::arrived(stage, qos),
         };
-        (arrival, known)
+        (arrival, known.map(|(at, _)| at))
     }
 
     /// Takes over a message that is here whole, and sees to its acknowledgement.
@@ -241,7 +241,8 @@ impl Engine<'_> {
             _ if reason_code.is_error() => Owed::PubRec,
             _ => self.accepted_exactly_once(),
         };
-        let at = receipt.packet_id().and_then(|id| self.inbox.find(id));
+        let known = receipt.packet_id().and_then(|id| self.inbox.find(id));
+        let at = known.map(|(at, _)| at);
         let slot = at.and_then(|at| self.inbox.slot_mut(at));
         let Some(slot) = slot.filter(|slot| slot.is_unaccepted() && receipt.connection == self.connection)
         else {
@@ -301,7 +302,7 @@ impl Engine<'_> {
                 let code = if released { ReasonCode::SUCCESS } else { ack.reason_code };
                 self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(slot.has(flag::QUEUED)));
                 slot.flags |= unstored;
-                slot.finish(Outcome::Answered(code));
+                slot.finish(Ok(code));
                 self.inflight.count_done();
                 if v5 && !ack.properties.is_empty() {
                     *event = Some(Event::Acknowledged(Ticket::of(ack.id), ack));
@@ -334,8 +335,8 @@ impl Engine<'_> {
 
     fn released(&mut self, id: PacketId) -> Result<(), ProtocolError> {
         let durable = self.settings.is_durable();
-        let known = self.inbox.find(id).and_then(|at| Some((at, *self.inbox.slot(at)?)));
-        let stage = known.as_ref().map(|(_, slot)| slot.stage());
+        let known = self.inbox.find(id);
+        let stage = known.map(|(_, slot)| slot.stage());
         let code = Receiving::released(stage).ok_or(ProtocolError::Acknowledgement)?;
         match known.map(|(at, slot)| (at, slot.owed)) {
             Some((at, Owed::Nothing)) if durable => self.owe(at, Owed::StorePubComp),
@@ -378,7 +379,7 @@ impl Engine<'_> {
                 result = code;
             }
         }
-        slot.finish(Outcome::Answered(result));
+        slot.finish(Ok(result));
         self.inflight.count_done();
         Ok(())
     }

@@ -7,7 +7,7 @@
 use super::outbox::{ACK_LEN, Outbox, RESERVE, STREAMS, Source};
 use super::{Engine, Phase, is_v5};
 use crate::error::RequestError;
-use crate::event::{Loss, Outcome, Ticket};
+use crate::event::{Loss, Ticket};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::session::{DUP, Owed, SendSlot, Stage, flag};
@@ -123,7 +123,7 @@ impl Engine<'_> {
 
     /// [MQTT-3.2.2-15]
     pub(super) fn check_size(&self, len: usize) -> Result<(), RequestError> {
-        if len > self.limits.maximum_packet_size as usize {
+        if is_v5(self.settings.version) && len > self.limits.maximum_packet_size as usize {
             return Err(RequestError::TooLarge);
         }
         Ok(())
@@ -328,7 +328,7 @@ impl Engine<'_> {
                     Err(None) => return false,
                     Err(Some(loss)) => {
                         slot.flags |= unstored;
-                        slot.finish(Outcome::Lost(loss));
+                        slot.finish(Err(loss));
                         self.inflight.count_done();
                         return true;
                     }
@@ -558,9 +558,10 @@ pub(super) fn append_ack(out: &mut Outbox<'_>, kind: AckKind, id: u16, code: Rea
     }
     let [high, low] = id.to_be_bytes();
     let first = (kind as u8) << 4 | kind.packet_type().required_flags();
-    if v5 && code != ReasonCode::SUCCESS {
-        out.append_bytes(0, &[first, 3, high, low, code.0])
-    } else {
-        out.append_bytes(0, &[first, 2, high, low])
+    if !cfg!(feature = "v5") {
+        return out.append_bytes(0, &[first, 2, high, low]);
     }
+    let remaining_length = if v5 && code != ReasonCode::SUCCESS { 3 } else { 2 };
+    let packet = [first, remaining_length, high, low, code.0];
+    out.append_bytes(0, packet.get(..usize::from(remaining_length).wrapping_add(2)).unwrap_or_default())
 }

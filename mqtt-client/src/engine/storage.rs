@@ -66,7 +66,7 @@ impl Engine<'_> {
         }
         slot.flags &= !flag::UNSTORED;
         match slot.stage {
-            Stage::Free | Stage::Done => Step::Remove,
+            Stage::Free | Stage::Answered | Stage::Lost => Step::Remove,
             _ => {
                 slot.flags |= flag::UNSYNCED;
                 Step::Put

@@ -156,11 +156,16 @@ impl<'b> Inbox<'b> {
         self.slots.get_mut(position)
     }
 
-    pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
+    /// Where the message with this identifier is, and what is known of it.
+    pub(crate) fn find(&self, id: PacketId) -> Option<(u16, &ReceivedSlot)> {
         if MANY && self.in_sequence && self.slots.is_behind(id.get()) {
             return None;
         }
-        self.slots.find(id)
+        if !MANY {
+            return (0..).zip(self.slots.used()).find(|(_, slot)| slot.is(id));
+        }
+        let position = self.slots.find(id)?;
+        Some((position, self.slots.get(position)?))
     }
 
     /// Those of which something may be owed.
@@ -199,11 +204,9 @@ impl<'b> Inbox<'b> {
     /// Changes what is owed for all of them, to be looked at again.
     #[inline(always)]
     pub(crate) fn change(&mut self, change: Change) {
-        for position in 0..self.slots.len() {
-            if let Some(slot) = self.slots.get_mut(position) {
-                slot.owed = change.get(slot.owed as usize).copied().unwrap_or(Owed::Gone);
-            }
-        }
+        self.slots.each_used(|slot| {
+            slot.owed = change.get(slot.owed as usize).copied().unwrap_or(Owed::Gone);
+        });
         self.close_gaps();
     }
 
@@ -286,7 +289,7 @@ mod tests {
                             _ => unreachable!(),
                         };
                         let Some(new) = PacketId::new(id).filter(|_| !list.contains(&id)) else { continue };
-                        prop_assert_eq!(inbox.find(new), None);
+                        prop_assert!(inbox.find(new).is_none());
                         last = id;
                         let slot = ReceivedSlot { id, owed: Owed::Accept1, reason: 0 };
                         prop_assert_eq!(inbox.push(slot), list.len() < 8);
@@ -296,21 +299,20 @@ mod tests {
                     }
                     Step::Remove(at) | Step::Forget(at) if !list.is_empty() => {
                         let id = PacketId::new(list.remove(at % list.len())).unwrap();
-                        let found = inbox.find(id);
-                        prop_assert!(found.is_some());
+                        let Some((found, _)) = inbox.find(id) else { panic!("{id} is there") };
                         if matches!(step, Step::Remove(_)) {
-                            inbox.remove(found.unwrap());
+                            inbox.remove(found);
                         } else {
-                            inbox.slot_mut(found.unwrap()).unwrap().owed = Owed::Accept2;
+                            inbox.slot_mut(found).unwrap().owed = Owed::Accept2;
                             inbox.change(FORGET_ACCEPT_2);
                         }
-                        prop_assert_eq!(inbox.find(id), None);
+                        prop_assert!(inbox.find(id).is_none());
                     }
                     _ => {}
                 }
                 prop_assert_eq!(usize::from(inbox.count()), list.len());
                 let positions: Option<Vec<u16>> =
-                    list.iter().map(|&id| inbox.find(PacketId::new(id)?)).collect();
+                    list.iter().map(|&id| Some(inbox.find(PacketId::new(id)?)?.0)).collect();
                 prop_assert!(positions.is_some_and(|positions| positions.is_sorted()));
             }
         }

@@ -27,11 +27,18 @@ pub(crate) enum Stage {
     AwaitPubComp,
     AwaitSubAck,
     AwaitUnsubAck,
-    /// Somebody to ask for its outcome.
-    Done,
+    /// Somebody to ask for its outcome: an answer.
+    Answered,
+    /// The same: that there is none.
+    Lost,
 }
 
 impl Stage {
+    /// The request is over.
+    pub(crate) const fn is_done(self) -> bool {
+        matches!(self, Self::Answered | Self::Lost)
+    }
+
     /// A PUBLISH that has to be sent, now or again.
     pub(crate) const fn is_publish(self) -> bool {
         matches!(self, Self::AwaitPubAck | Self::AwaitPubRec)
@@ -78,10 +85,20 @@ impl SendSlot {
         self.flags & flag != 0
     }
 
-    /// Ends the request.
-    pub(crate) fn finish(&mut self, outcome: Outcome) {
-        self.stage = Stage::Done;
-        self.at = encode_outcome(outcome);
+    /// Ends the request: the server answered, or there is no answer.
+    pub(crate) fn finish(&mut self, outcome: Result<ReasonCode, Loss>) {
+        (self.stage, self.at) = match outcome {
+            Ok(code) => (Stage::Answered, code.0.into()),
+            Err(loss) => (Stage::Lost, loss as u32),
+        };
+    }
+
+    /// What became of it.
+    const fn outcome(&self) -> Outcome {
+        match self.stage {
+            Stage::Answered => Outcome::Answered(ReasonCode(self.at as u8)),
+            _ => Outcome::Lost(Loss::from_number(self.at as u8)),
+        }
     }
 
     const fn holds_bytes(&self) -> bool {
@@ -97,7 +114,7 @@ impl Slot for SendSlot {
     }
 
     fn is_live(&self) -> bool {
-        !matches!(self.stage, Stage::Free | Stage::Done)
+        !matches!(self.stage, Stage::Free) && !self.stage.is_done()
     }
 }
 
@@ -236,7 +253,7 @@ impl<'b> InFlight<'b> {
     pub(crate) fn each(&mut self, mut what: impl FnMut(&mut SendSlot) -> Option<Loss>) {
         for slot in self.slots.all() {
             if let Some(loss) = what(slot) {
-                slot.finish(Outcome::Lost(loss));
+                slot.finish(Err(loss));
                 self.done = self.done.wrapping_add(1);
             }
         }
@@ -258,9 +275,9 @@ impl<'b> InFlight<'b> {
             return None;
         }
         for position in 0..self.count() {
-            if let Some(slot) = self.slot_mut(position).filter(|slot| slot.stage == Stage::Done) {
+            if let Some(slot) = self.slot_mut(position).filter(|slot| slot.stage.is_done()) {
+                let (id, outcome) = (PacketId::new(slot.id)?, slot.outcome());
                 slot.stage = Stage::Free;
-                let (id, outcome) = (PacketId::new(slot.id)?, decode_outcome(slot.at));
                 self.done = self.done.wrapping_sub(1);
                 self.free_front();
                 return Some((id, outcome));
@@ -279,27 +296,5 @@ impl<'b> InFlight<'b> {
             self.pending = self.pending.saturating_sub(1);
             self.first_with_bytes = self.first_with_bytes.saturating_sub(1);
         }
-    }
-}
-
-const WRITTEN: u32 = 0;
-const ANSWERED: u32 = 1;
-const LOST: u32 = 2;
-
-fn encode_outcome(outcome: Outcome) -> u32 {
-    let (kind, code) = match outcome {
-        Outcome::Written => (WRITTEN, 0),
-        Outcome::Answered(code) => (ANSWERED, code.0),
-        Outcome::Lost(loss) => (LOST, loss as u8),
-    };
-    kind << 8 | u32::from(code)
-}
-
-fn decode_outcome(encoded: u32) -> Outcome {
-    let code = encoded as u8;
-    match encoded >> 8 {
-        WRITTEN => Outcome::Written,
-        ANSWERED => Outcome::Answered(ReasonCode(code)),
-        _ => Outcome::Lost(Loss::from_number(code)),
     }
 }

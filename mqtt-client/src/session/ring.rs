@@ -83,12 +83,27 @@ impl<'b, T: Slot> Ring<'b, T> {
         self.slots.iter_mut()
     }
 
+    /// The slots in use of a ring that does not [go round](Slot::GOES_ROUND).
+    pub(crate) fn used(&self) -> &[T] {
+        self.slots.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Does something to each slot in use; where there are few, it does not matter for the others.
+    #[inline(always)]
+    pub(crate) fn each_used(&mut self, mut what: impl FnMut(&mut T)) {
+        if !MANY {
+            return self.slots.iter_mut().for_each(what);
+        }
+        for position in 0..self.len {
+            if let Some(slot) = self.get_mut(position) {
+                what(slot);
+            }
+        }
+    }
+
     /// Where the live slot with this identifier is. In a sequence that is known, give or take what was left out; so the
     /// search begins there and goes towards the front.
     pub(crate) fn find(&self, id: PacketId) -> Option<u16> {
-        if !MANY && !T::GOES_ROUND {
-            return (0..self.len).find(|&position| self.get(position).is_some_and(|slot| slot.is(id)));
-        }
         let last = self.len.wrapping_sub(1);
         let mut position = if MANY { self.distance(id.get()).min(last) } else { last };
         for _ in 0..self.len {

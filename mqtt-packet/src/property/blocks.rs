@@ -5,8 +5,7 @@
 #[cfg(feature = "v5")]
 #[derive(Clone, Copy, Default)]
 pub(super) struct Blocks<'a> {
-    head: &'a [u8],
-    tail: &'a [u8],
+    blocks: [&'a [u8]; 2],
     present: u32,
 }
 
@@ -14,17 +13,22 @@ pub(super) struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     #[inline(always)]
     pub(super) const fn new(head: &'a [u8], tail: &'a [u8], present: u32) -> Self {
-        Self { head, tail, present }
+        Self { blocks: [head, tail], present }
     }
 
     #[inline(always)]
     pub(super) const fn head(&self) -> &'a [u8] {
-        self.head
+        self.blocks[0]
     }
 
     #[inline(always)]
     pub(super) const fn tail(&self) -> &'a [u8] {
-        self.tail
+        self.blocks[1]
+    }
+
+    #[inline(always)]
+    pub(super) const fn both(&self) -> &[&'a [u8]; 2] {
+        &self.blocks
     }
 
     #[inline(always)]
@@ -50,6 +54,10 @@ impl<'a> Blocks<'a> {
 
     pub(super) const fn tail(&self) -> &'a [u8] {
         &[]
+    }
+
+    pub(super) const fn both(&self) -> &[&'a [u8]; 2] {
+        &[&[], &[]]
     }
 
     pub(super) const fn present(&self) -> u32 {

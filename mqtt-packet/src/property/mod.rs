@@ -125,7 +125,7 @@ impl<'a> Properties<'a> {
     /// # Errors
     /// Everything that a packet with these properties would be refused for.
     pub fn from_block(block: &'a [u8], place: PropertyPlace) -> Result<Self, DecodeError> {
-        let present = read::present(block, false, place, place.repeatable())?;
+        let present = read::present(block, false, place)?;
         Ok(Self(Blocks::new(block, &[], present)))
     }
 
@@ -135,10 +135,10 @@ impl<'a> Properties<'a> {
         read::read(reader).map(drop).ok_or(DecodeError::PropertyLength)
     }
 
-    /// Whether every property may stand at `place`.
+    /// Whether every property may stand at `place`, a constant wherever this is asked.
     #[inline(always)]
     pub(crate) const fn fit(&self, place: PropertyPlace) -> bool {
-        self.0.present() & !place.allowed() == 0
+        self.0.present() & !table::allowed_at_once(place.0) == 0
     }
 
     /// The value of the first property with this identifier.
@@ -148,7 +148,7 @@ impl<'a> Properties<'a> {
             return None;
         }
         let mut value = read::Value::NONE;
-        read::find(id, self.blocks(), &mut value);
+        read::find(id, self.0.both(), &mut value);
         Some(value)
     }
 }
@@ -163,7 +163,7 @@ macro_rules! numbers {
                     if !self.contains(PropertyId::$name) {
                         return None;
                     }
-                    let number = read::find_number(PropertyId::$name, self.blocks());
+                    let number = read::find_number(PropertyId::$name, self.0.both());
                     Some(number_as!(number $type))
                 }
             )*

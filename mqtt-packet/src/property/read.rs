@@ -4,6 +4,7 @@ use super::blocks::Blocks;
 use super::table::{self, Kind, Row, with_property_names};
 use super::{Properties, Property, PropertyId, PropertyPlace};
 use crate::reader::Reader;
+use crate::utf8::check_text;
 use crate::{DecodeError, StringError, TopicName, Utf8Str};
 
 impl<'a> Properties<'a> {
@@ -20,22 +21,55 @@ impl<'a> Properties<'a> {
         if !reader.skip_zero() {
             let len = reader.varint()?;
             let block = reader.take(len as usize).map_err(|_| DecodeError::PropertyLength)?;
-            let present = present(block, reader.is_strict(), place, place.repeatable())?;
+            let present = present(block, reader.is_strict(), place)?;
             self.0 = Blocks::new(block, &[], present);
         }
         Ok(())
     }
 }
 
-/// One bit for each property in the block, which is valid: every property is one that may stand at `place`, as often as it
-/// does, with the value that it has.
+/// Validates a block, and gives one bit for each property in it: every one may stand at `place`, as often as it does, with
+/// the value that it has.
+#[inline(always)]
+pub(super) fn present(block: &[u8], strict: bool, place: PropertyPlace) -> Result<u32, DecodeError> {
+    if cfg!(target_pointer_width = "64") {
+        return present_once(block, strict, place, place.repeatable());
+    }
+    let mut present = 0;
+    present_into(block, strict, place, &mut present)?;
+    Ok(present)
+}
+
 #[inline(never)]
-pub(super) fn present(
+fn present_once(
     block: &[u8],
     strict: bool,
     place: PropertyPlace,
     repeatable: u32,
 ) -> Result<u32, DecodeError> {
+    let mut present = 0;
+    validate(block, strict, (place, repeatable), &mut present)?;
+    Ok(present)
+}
+
+/// The same for small machines: what is passed and returned fits registers.
+#[inline(never)]
+fn present_into(
+    block: &[u8],
+    strict: bool,
+    place: PropertyPlace,
+    present: &mut u32,
+) -> Result<(), DecodeError> {
+    validate(block, strict, (place, place.repeatable()), present)
+}
+
+#[inline(always)]
+fn validate(
+    block: &[u8],
+    strict: bool,
+    (place, repeatable): (PropertyPlace, u32),
+    all: &mut u32,
+) -> Result<(), DecodeError> {
     let mut present = 0;
     let mut reader = Reader::new(block, strict);
     while !reader.is_empty() {
@@ -52,7 +86,8 @@ pub(super) fn present(
             result => result?,
         }
     }
-    Ok(present)
+    *all = present;
+    Ok(())
 }
 
 /// Validates the value behind a property's number.
@@ -98,7 +133,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<Property<'a>> {
 /// The value of the first property with this number in two blocks that were validated; [`Value::NONE`] where it is in
 /// neither.
 #[inline(never)]
-pub(super) fn find<'a>(id: PropertyId, [block, mut next]: [&'a [u8]; 2], value: &mut Value<'a>) {
+pub(super) fn find<'a>(id: PropertyId, &[block, mut next]: &[&'a [u8]; 2], value: &mut Value<'a>) {
     let mut reader = Reader::new(block, false);
     loop {
         if reader.is_empty() {
@@ -116,7 +151,7 @@ pub(super) fn find<'a>(id: PropertyId, [block, mut next]: [&'a [u8]; 2], value: 
 /// The same of a property whose value is a number.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(super) fn find_number(id: PropertyId, blocks: [&[u8]; 2]) -> u32 {
+pub(super) fn find_number(id: PropertyId, blocks: &[&[u8]; 2]) -> u32 {
     let mut value = Value::NONE;
     find(id, blocks, &mut value);
     value.number
@@ -148,13 +183,12 @@ impl Value<'_> {
             Kind::U16NonZero | Kind::U32NonZero | Kind::VarInt => self.number != 0,
             Kind::U16 | Kind::U32 | Kind::Binary => true,
             Kind::Topic => return check_topic(self.bytes, strict),
-            Kind::Utf8 => {
-                Utf8Str::check(self.bytes, strict)?;
-                true
-            }
-            Kind::Pair => {
-                Utf8Str::check(self.bytes, strict)?;
-                Utf8Str::check(self.more, strict)?;
+            Kind::Utf8 | Kind::Pair => {
+                check_text(self.bytes, strict)?;
+                // Where there is no second string, it is empty: small machines look at it all the same.
+                if cfg!(not(target_pointer_width = "64")) || row.kind == Kind::Pair {
+                    check_text(self.more, strict)?;
+                }
                 true
             }
         };
@@ -166,6 +200,12 @@ impl Value<'_> {
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn value_into<'a>(kind: Kind, reader: &mut Reader<'a>, value: &mut Value<'a>) -> Result<(), DecodeError> {
+    let len = kind.number_len();
+    if cfg!(not(target_pointer_width = "64")) && len > 0 {
+        let bytes = reader.take(len)?;
+        value.number = bytes.iter().fold(0, |number, &byte| number << 8 | u32::from(byte));
+        return Ok(());
+    }
     match kind {
         Kind::Bool => value.number = reader.u8()?.into(),
         Kind::U16 | Kind::U16NonZero => value.number = reader.u16()?.into(),

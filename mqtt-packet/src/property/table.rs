@@ -22,6 +22,19 @@ pub(super) enum Kind {
     Pair,
 }
 
+impl Kind {
+    /// How many bytes a number of this kind has; 0 where it is none, or one of any length.
+    #[inline(always)]
+    pub(super) const fn number_len(self) -> usize {
+        match self {
+            Self::Bool => 1,
+            Self::U16 | Self::U16NonZero => 2,
+            Self::U32 | Self::U32NonZero => 4,
+            _ => 0,
+        }
+    }
+}
+
 /// How the value of each kind looks in [`Property`].
 macro_rules! value_type {
     (Bool) => { bool };
@@ -130,7 +143,7 @@ macro_rules! properties {
 
         /// One bit for each property that may stand at `place`.
         #[inline(always)]
-        const fn allowed_at_once(place: u16) -> u32 {
+        pub(super) const fn allowed_at_once(place: u16) -> u32 {
             let mut allowed = if EVERYWHERE & place != 0 { PropertyId::UserProperty.bit() } else { 0 };
             $(if $places & place != 0 { allowed |= PropertyId::$name.bit(); })*
             allowed
@@ -208,13 +221,20 @@ impl PropertyId {
 }
 
 /// The row of the property with this number, and its bit. Small machines search, which takes less flash than a table.
-#[inline(always)]
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(super) fn row(number: u8) -> Option<(&'static Row, u32)> {
-    let position = if cfg!(target_pointer_width = "64") {
-        usize::from(*POSITIONS.get(usize::from(number))?)
-    } else {
-        ROWS.iter().position(|row| row.id as u8 == number)?
-    };
+    if cfg!(not(target_pointer_width = "64")) {
+        let mut bit = 1_u32;
+        for row in &ROWS {
+            if row.id as u8 == number {
+                return Some((row, bit));
+            }
+            bit = bit.wrapping_shl(1);
+        }
+        return None;
+    }
+    let position = usize::from(*POSITIONS.get(usize::from(number))?);
     Some((ROWS.get(position)?, 1_u32.wrapping_shl(position as u32)))
 }
 
