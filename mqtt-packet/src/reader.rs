@@ -141,16 +141,20 @@ impl<'a> Reader<'a> {
         if topic.is_empty() { Err(StringError::Empty.into()) } else { Ok(topic) }
     }
 
+    /// A Packet Identifier; `None`, which fits a register as a result does not, for what
+    /// [`no_packet_id`](Self::no_packet_id) says.
     #[inline(always)]
-    pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
-        let Some((bytes, rest)) = self.rest.split_first_chunk() else {
-            return Err(DecodeError::Truncated);
-        };
+    pub(crate) fn packet_id(&mut self) -> Option<PacketId> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        let id = PacketId::new(u16::from_be_bytes(*bytes))?;
         self.rest = rest;
-        match PacketId::new(u16::from_be_bytes(*bytes)) {
-            Some(id) => Ok(id),
-            None => Err(DecodeError::PacketIdZero),
-        }
+        Some(id)
+    }
+
+    /// Why there is no Packet Identifier here.
+    #[inline(always)]
+    pub(crate) const fn no_packet_id(&self) -> DecodeError {
+        if self.rest.len() < 2 { DecodeError::Truncated } else { DecodeError::PacketIdZero }
     }
 
     /// A constant without the feature, so that everything behind it falls out at link time.

@@ -61,7 +61,13 @@ impl Engine<'_> {
             _ if clean_start => 0,
             _ => u32::MAX,
         };
-        self.limits = Limits::new(options.keep_alive, session_expiry_interval);
+        if cfg!(feature = "v5") {
+            self.limits = Limits::new(options.keep_alive, session_expiry_interval);
+        } else {
+            // Nobody has changed any other.
+            self.limits.keep_alive = options.keep_alive;
+            self.limits.session_expiry_interval = session_expiry_interval;
+        }
         if is_v5(version) {
             self.set_method(method);
             self.no_problem_information = options.properties.request_problem_information() == Some(false);

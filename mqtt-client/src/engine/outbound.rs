@@ -155,7 +155,8 @@ impl Engine<'_> {
         properties: Properties<'_>,
     ) -> Result<Ticket, RequestError> {
         let version = self.settings.version;
-        let id = self.next_request()?;
+        self.check_connected()?;
+        let id = self.inflight.next_id().ok_or(RequestError::Busy)?;
         let subscribe = Subscribe { id, properties, filters: SubscribeFilters::new(filters) };
         let len = subscribe.encoded_len(version);
         if is_v5(version) {
@@ -194,7 +195,8 @@ impl Engine<'_> {
         properties: Properties<'_>,
     ) -> Result<Ticket, RequestError> {
         let version = self.settings.version;
-        let id = self.next_request()?;
+        self.check_connected()?;
+        let id = self.inflight.next_id().ok_or(RequestError::Busy)?;
         let unsubscribe = Unsubscribe { id, properties, filters: Filters::new(filters) };
         let len = unsubscribe.encoded_len(version);
         self.check_size(len)?;
@@ -202,11 +204,8 @@ impl Engine<'_> {
         Ok(self.await_answer(id, filters.len(), Stage::AwaitUnsubAck))
     }
 
-    fn next_request(&self) -> Result<PacketId, RequestError> {
-        if self.phase != Phase::Connected {
-            return Err(RequestError::NotConnected);
-        }
-        self.inflight.next_id().ok_or(RequestError::Busy)
+    fn check_connected(&self) -> Result<(), RequestError> {
+        if self.phase == Phase::Connected { Ok(()) } else { Err(RequestError::NotConnected) }
     }
 
     fn await_answer(&mut self, id: PacketId, filters: usize, stage: Stage) -> Ticket {

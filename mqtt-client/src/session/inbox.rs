@@ -162,7 +162,14 @@ impl<'b> Inbox<'b> {
             return None;
         }
         if !MANY {
-            return (0..).zip(self.slots.used()).find(|(_, slot)| slot.is(id));
+            let mut position = 0_u16;
+            while let Some(slot) = self.slots.get(position) {
+                if slot.is(id) {
+                    return Some((position, slot));
+                }
+                position = position.wrapping_add(1);
+            }
+            return None;
         }
         let position = self.slots.find(id)?;
         Some((position, self.slots.get(position)?))
@@ -179,8 +186,9 @@ impl<'b> Inbox<'b> {
         if MANY && self.slots.len() >= self.capacity() {
             self.close_gaps();
         }
-        self.in_sequence =
-            !MANY || self.slots.len() == 0 || self.in_sequence && self.slots.is_behind(slot.id);
+        if MANY {
+            self.in_sequence = self.slots.len() == 0 || self.in_sequence && self.slots.is_behind(slot.id);
+        }
         self.slots.push(slot)
     }
 
@@ -195,7 +203,7 @@ impl<'b> Inbox<'b> {
         }
         self.gone = self.gone.wrapping_add(1);
         while self.slots.get(0).is_some_and(|slot| slot.owed == Owed::Gone) {
-            self.slots.pop_front();
+            self.slots.pop_front(1);
             self.gone = self.gone.wrapping_sub(1);
             self.due = self.due.saturating_sub(1);
         }

@@ -7,7 +7,6 @@
 
 use crate::error::RequestError;
 use crate::event::{Loss, Outcome};
-use crate::memory::get_mut;
 use crate::session::MANY;
 use crate::session::ring::{Ring, Slot};
 use mqtt_packet::{PacketId, ReasonCode};
@@ -59,6 +58,9 @@ pub(crate) mod flag {
     pub(crate) const UNSTORED: u8 = 16;
     /// The store knows it and has not said that it is safe.
     pub(crate) const UNSYNCED: u8 = 32;
+    /// The two flags that keep a slot, where there is what sets them: constants without their features.
+    pub(crate) const PINNED_IF_EVER: u8 = if cfg!(feature = "streaming") { PINNED } else { 0 };
+    pub(crate) const UNSTORED_IF_EVER: u8 = if cfg!(feature = "store") { UNSTORED } else { 0 };
     /// PUBREL is to be sent on this connection.
     pub(crate) const RELEASE: u8 = 64;
 }
@@ -102,7 +104,7 @@ impl SendSlot {
     }
 
     const fn holds_bytes(&self) -> bool {
-        self.stage.is_publish() || self.has(flag::PINNED)
+        self.stage.is_publish() || self.has(flag::PINNED_IF_EVER)
     }
 }
 
@@ -192,7 +194,8 @@ impl<'b> InFlight<'b> {
 
     /// The bytes from `start` on, to encode into or to look at.
     pub(crate) fn space(&mut self, start: u32, len: usize) -> &mut [u8] {
-        get_mut(self.bytes, start as usize, (start as usize).wrapping_add(len))
+        let behind = self.bytes.get_mut(start as usize..).unwrap_or_default();
+        behind.get_mut(..len).unwrap_or_default()
     }
 
     /// Takes a new request with the identifier of [`next_id`](Self::next_id).
@@ -288,13 +291,15 @@ impl<'b> InFlight<'b> {
 
     /// Frees the first slots as far as nothing is wanted of them.
     pub(crate) fn free_front(&mut self) {
-        while let Some(slot) = self.slot(0) {
-            if slot.stage != Stage::Free || slot.has(flag::PINNED | flag::UNSTORED) {
-                return;
-            }
-            self.slots.pop_front();
-            self.pending = self.pending.saturating_sub(1);
-            self.first_with_bytes = self.first_with_bytes.saturating_sub(1);
+        let is_free = |slot: &SendSlot| {
+            slot.stage == Stage::Free && !slot.has(flag::PINNED_IF_EVER | flag::UNSTORED_IF_EVER)
+        };
+        let mut free = 0_u16;
+        while self.slot(free).is_some_and(is_free) {
+            free = free.wrapping_add(1);
         }
+        self.slots.pop_front(free);
+        self.pending = self.pending.saturating_sub(free);
+        self.first_with_bytes = self.first_with_bytes.saturating_sub(free);
     }
 }

@@ -83,11 +83,6 @@ impl<'b, T: Slot> Ring<'b, T> {
         self.slots.iter_mut()
     }
 
-    /// The slots in use of a ring that does not [go round](Slot::GOES_ROUND).
-    pub(crate) fn used(&self) -> &[T] {
-        self.slots.get(..usize::from(self.len)).unwrap_or_default()
-    }
-
     /// Does something to each slot in use; where there are few, it does not matter for the others.
     #[inline(always)]
     pub(crate) fn each_used(&mut self, mut what: impl FnMut(&mut T)) {
@@ -128,10 +123,10 @@ impl<'b, T: Slot> Ring<'b, T> {
         true
     }
 
-    /// Gives back the first slot; there must be one.
-    pub(crate) fn pop_front(&mut self) {
-        self.front = self.index(1) as u16;
-        self.len = self.len.wrapping_sub(1);
+    /// Gives back the first slots; there must be so many.
+    pub(crate) fn pop_front(&mut self, count: u16) {
+        self.front = self.index(count) as u16;
+        self.len = self.len.wrapping_sub(count);
     }
 
     /// Gives back those from this position on.

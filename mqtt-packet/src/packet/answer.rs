@@ -46,7 +46,7 @@ impl<'a> Answer<'a> {
         mut reader: Reader<'a>,
         version: Version,
     ) -> Result<Self, DecodeError> {
-        let id = reader.packet_id()?;
+        let Some(id) = reader.packet_id() else { return Err(reader.no_packet_id()) };
         let mut answer = Self {
             packet_type,
             id,

@@ -37,7 +37,9 @@ impl<'a> ConnAck<'a> {
         } else {
             ReasonCode::from_connack_3(code)
         };
-        let reason_code = reason_code.ok_or(DecodeError::ReasonCode(PacketType::ConnAck))?;
+        let Some(reason_code) = reason_code else {
+            return Err(DecodeError::ReasonCode(PacketType::ConnAck));
+        };
         let mut properties = Properties::EMPTY;
         if version.is_v5() {
             properties.decode(&mut reader, PropertyPlace::of(PacketType::ConnAck))?;

@@ -119,7 +119,7 @@ impl<'a> Publish<'a> {
         } else if flags & QOS == QOS {
             return Err(DecodeError::QosReserved); // [MQTT-3.3.1-4]
         } else {
-            let id = reader.packet_id()?;
+            let Some(id) = reader.packet_id() else { return Err(reader.no_packet_id()) };
             if flags & QOS == QOS_1 {
                 Delivery::AtLeastOnce { id, dup }
             } else {

@@ -117,7 +117,7 @@ impl<'a> Unsubscribe<'a> {
     /// Whatever rule the packet breaks.
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
         let mut reader = frame.open(PacketType::Unsubscribe, version)?;
-        let id = reader.packet_id()?;
+        let Some(id) = reader.packet_id() else { return Err(reader.no_packet_id()) };
         let mut properties = Properties::EMPTY;
         if version.is_v5() {
             properties.decode(&mut reader, PropertyPlace::of(PacketType::Unsubscribe))?;
