@@ -219,6 +219,7 @@ impl Engine<'_> {
     }
 
     /// What is owed for the message at this place.
+    #[inline(always)]
     pub(super) fn owe(&mut self, at: u16, owed: Owed) {
         if let Some(slot) = self.inbox.slot_mut(at) {
             slot.owed = owed;

@@ -74,6 +74,7 @@ impl KeepAlive {
     }
 
     /// When something is due, for a peer that has `timeout` to answer.
+    #[inline(always)]
     pub(crate) fn next(&self, timeout: Duration) -> Option<Instant> {
         if self.awaits_answer {
             return Some(self.last_heard.after(timeout));

@@ -177,6 +177,7 @@ impl<'b> Outbox<'b> {
         Err((long.source, long.left))
     }
 
+    #[inline(always)]
     fn part(&self, end: u16) -> &[u8] {
         self.buffer.get(usize::from(self.sent)..usize::from(end)).unwrap_or_default()
     }

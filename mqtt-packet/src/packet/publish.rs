@@ -274,8 +274,7 @@ impl<'a> Publish<'a> {
         PacketType::Publish.first_byte() | dup | (self.delivery.qos() as u8) << 1 | u8::from(self.retain)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(always)]
     fn put_head(&self, version: Version, writer: &mut Writer<'_>) {
         writer.put_binary(self.topic.as_bytes());
         if let Some(id) = self.delivery.id() {
