@@ -111,7 +111,7 @@ impl Default for Settings {
             max_inflight: 1024,
             window: 256 << 10,
             slow_queue_bytes: 512 << 10,
-            link_window: 4 << 20,
+            link_window: 1 << 20,
             queue_window: usize::MAX,
             queue_window_bytes: usize::MAX,
             max_stored_messages: 100_000_000,
