@@ -17,7 +17,8 @@ impl Worker {
             if self.to_write.is_empty() {
                 return;
             }
-            for index in std::mem::take(&mut self.to_write) {
+            // From the end: who published was listed for his answer first, but those come first for whom the message is.
+            for index in std::mem::take(&mut self.to_write).into_iter().rev() {
                 self.write(index, now);
             }
         }
