@@ -17,7 +17,8 @@ fn a_retained_message_comes_although_others_of_its_topic_do() {
 }
 
 /// A message that was on its way to a member who had left came back to its group with two places on the disk, one of them
-/// for ever; and one that was begun with a member came to another after a crash. [MQTT-4.8.2-5 @5.0]
+/// for ever; and one that was begun with a member came to another after a crash, even if it had waited for that member's
+/// connection to take it while the disk was slow. [MQTT-4.8.2-5 @5.0]
 #[test]
 fn a_message_of_a_group_has_one_place() {
     let scenario = named("shared").expect("the scenario is there");

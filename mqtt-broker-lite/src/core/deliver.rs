@@ -266,6 +266,10 @@ impl Shard {
         } else if let Start::Waited(_) = start {
             // It waited for a session that was kept then.
             self.journal.release(item.number);
+            // A group gave it away in an earlier turn: a cause that is opened now is safe only once that is.
+            if terms.group.is_some() && self.journal.unsynced().next().is_some() {
+                self.journal.open();
+            }
         }
         session.outbound.push_in_flight(InFlight { serial, stage, received: 0, queued: kept });
         Some(packet_id(serial))
