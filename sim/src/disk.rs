@@ -175,7 +175,8 @@ impl Disk {
     /// else. Returns whom that concerns.
     fn put(&mut self, now: u64) -> Vec<(u16, Cause)> {
         self.gather();
-        let batch = self.pending.take();
+        let reads: Vec<_> = self.fetches.iter().map(|fetch| (ShardId(fetch.reader), fetch.behind)).collect();
+        let batch = self.pending.take(&reads);
         let causes = batch.iter().map(|written: &Written| (written.writer.0, written.cause)).collect();
         if !batch.is_empty() {
             self.last_batch += 1;

@@ -27,6 +27,14 @@ fn a_message_of_a_group_has_one_place() {
     }
 }
 
+/// A session ended while earlier writes of its shard waited for another's: its end was written with them, and what was to
+/// be read before it, to know whose messages nobody needs any more, found nothing. They stayed on the disk.
+#[test]
+fn a_session_that_ends_leaves_no_message_behind() {
+    let scenario = named("mixed").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(2558), false).violation, None);
+}
+
 /// A broker that lost its last writes gave a packet identifier again that the client still remembered, and the client
 /// took the new message for a repeat.
 #[test]

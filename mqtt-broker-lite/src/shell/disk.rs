@@ -159,7 +159,8 @@ impl Writer {
 
     /// Makes safe what is complete.
     fn commit(&mut self) -> Result<(), StoreError> {
-        let batch = self.pending.take();
+        let reads: Vec<_> = self.fetches.iter().map(|fetch| (fetch.reader, fetch.behind)).collect();
+        let batch = self.pending.take(&reads);
         // What is not complete may be awaited.
         self.is_awaited &= !self.pending.is_empty();
         self.riding = (!self.pending.is_empty()).then(Instant::now);
@@ -334,7 +335,7 @@ fn settle(shards: &mut [Shard], store: &mut dyn Store, now: Now) -> Result<Vec<O
                 }
             }
         }
-        let batch = pending.take();
+        let batch = pending.take(&[]);
         if letters.is_empty() && batch.is_empty() {
             return Ok(wake_at);
         }

@@ -251,8 +251,11 @@ impl Pending {
     /// Everything that can become safe now, as one batch that is kept whole or not at all: causes wait for each other
     /// where two shards wrote them in different orders. In the batch everything stands in the order in which it was
     /// written: what a shard wrote because of what another had written before comes after it.
-    pub fn take(&mut self) -> Vec<Written> {
-        let held_up = self.held_up();
+    ///
+    /// Who reads, and how much of what waits of his he wrote before: what he wrote behind that is not to be seen by the
+    /// reading, and waits for it.
+    pub fn take(&mut self, reads: &[(ShardId, usize)]) -> Vec<Written> {
+        let held_up = self.held_up_for(reads);
         let mut batch = Vec::new();
         for queue in self.waiting.values_mut() {
             while queue.front().is_some_and(|(_, written)| !held_up.contains(&written.cause)) {
@@ -264,9 +267,26 @@ impl Pending {
         batch.into_iter().map(|(_, written)| written).collect()
     }
 
-    /// The causes that are not complete, and those of which something stands behind one that is held up.
-    fn held_up(&self) -> BTreeSet<Cause> {
-        let mut held_up: BTreeSet<Cause> = self.missing.keys().copied().collect();
+    fn held_up_for(&self, reads: &[(ShardId, usize)]) -> BTreeSet<Cause> {
+        let incomplete = self.missing.keys().copied().collect();
+        let plain = self.held_up(incomplete);
+        let of = |reader: &ShardId| self.waiting.get(reader).into_iter().flatten();
+        let behind = reads.iter().flat_map(|(reader, before)| of(reader).skip(*before));
+        let mut with_reads = plain.clone();
+        with_reads.extend(behind.map(|(_, written)| written.cause));
+        if with_reads.len() == plain.len() {
+            return plain;
+        }
+        let with_reads = self.held_up(with_reads);
+        // Two shards may have written in different orders what stands before and behind: that is one batch all the same.
+        let mut before = reads.iter().flat_map(|(reader, before)| of(reader).take(*before));
+        let waits_for_itself =
+            before.any(|(_, written)| with_reads.contains(&written.cause) && !plain.contains(&written.cause));
+        if waits_for_itself { plain } else { with_reads }
+    }
+
+    /// These causes, and those of which something stands behind one that is held up.
+    fn held_up(&self, mut held_up: BTreeSet<Cause>) -> BTreeSet<Cause> {
         loop {
             let before = held_up.len();
             // Most of the time everything is complete.
@@ -294,7 +314,7 @@ mod tests {
     }
 
     fn batch(pending: &mut Pending) -> Vec<(ShardId, u64)> {
-        pending.take().into_iter().map(|written| (written.writer, written.cause.number)).collect()
+        pending.take(&[]).into_iter().map(|written| (written.writer, written.cause.number)).collect()
     }
 
     #[test]
@@ -305,6 +325,29 @@ mod tests {
         pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
         assert_eq!(batch(&mut pending), [(A, 1), (B, 1)]);
         assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn what_is_written_behind_a_reading_waits_for_it() {
+        let mut pending = Pending::default();
+        let whole = Part { index: 0, of: 1 };
+        pending.write(A, cause(1), Part { index: 0, of: 2 }, Vec::new());
+        pending.write(A, cause(2), whole, Vec::new());
+        pending.write(B, cause(1), Part { index: 1, of: 2 }, Vec::new());
+        pending.write(B, cause(3), whole, Vec::new());
+        let causes = |batch: Vec<Written>| -> Vec<u64> { batch.iter().map(|one| one.cause.number).collect() };
+        assert_eq!(causes(pending.take(&[(A, 1)])), [1, 1, 3]);
+        assert!(pending.take(&[(A, 0)]).is_empty());
+        assert_eq!(causes(pending.take(&[])), [2]);
+    }
+
+    #[test]
+    fn a_reading_does_not_part_what_waits_for_each_other() {
+        let mut pending = Pending::default();
+        for (writer, number, index) in [(A, 1, 0), (B, 2, 0), (A, 2, 1), (B, 1, 1)] {
+            pending.write(writer, cause(number), Part { index, of: 2 }, Vec::new());
+        }
+        assert_eq!(pending.take(&[(A, 1)]).len(), 4);
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl World {
 
     fn write(&mut self) {
         let mut causes: Vec<(Cause, Vec<Change>)> = Vec::new();
-        for written in self.pending.take() {
+        for written in self.pending.take(&[]) {
             match causes.iter_mut().find(|(cause, _)| *cause == written.cause) {
                 Some((_, changes)) => changes.extend(written.changes),
                 None => causes.push((written.cause, written.changes)),
