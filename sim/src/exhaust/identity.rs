@@ -30,10 +30,10 @@ enum Treatment {
     Skip(&'static str),
     /// Pages of counts: those that are 0 are left out.
     Counts,
-    /// A list with so many entries in use.
+    /// A ring of received messages: those in use.
     Inbox,
-    /// A ring of requests.
-    Ring,
+    /// A ring of requests: those in use. Whether the bytes of one say that it is a repeat follows from its flags.
+    Requests,
 }
 
 /// What stands in front of what is treated, by its first byte.
@@ -57,8 +57,8 @@ const TREATED: [(&str, Treatment); 21] = [
     ("timers: Timers {", Treatment::Skip("journal: ")),
     ("unsynced: {", Treatment::Skip("references: ")),
     ("References({", Treatment::Counts),
-    ("Inbox { slots: [", Treatment::Inbox),
-    ("InFlight { slots: [", Treatment::Ring),
+    ("Inbox { slots: Ring { slots: [", Treatment::Inbox),
+    ("InFlight { slots: Ring { slots: [", Treatment::Requests),
 ];
 
 /// Where the number of a cause stands.
@@ -136,18 +136,14 @@ impl<'b> Essence<'b> {
                 rest
             }
             Treatment::Inbox => {
-                let (slots, rest) = text.split_once("], len: ").unwrap_or((text, ""));
-                slots
-                    .split("ReceivedSlot")
-                    .skip(1)
-                    .take(number(rest).0 as usize)
-                    .for_each(|slot| self.take(slot));
+                let (slots, rest) = ring(text, "ReceivedSlot");
+                slots.into_iter().for_each(|slot| self.take(slot));
                 rest
             }
-            Treatment::Ring => {
-                let (ring, rest) = text.split_once("pending: ").unwrap_or((text, ""));
-                self.take(&requests(ring));
-                rest
+            Treatment::Requests => {
+                let (slots, rest) = ring(text, "SendSlot");
+                slots.into_iter().for_each(|slot| self.take(slot));
+                rest.split_once("pending: ").map_or("", |(_, rest)| rest)
             }
         }
     }
@@ -207,13 +203,14 @@ fn references(pages: &str) -> String {
     counts.filter(|count| *count != "0").collect::<Vec<_>>().join(" ")
 }
 
-/// Of a ring of requests, those in use. Whether the bytes of one say that it is a repeat follows from its flags.
-fn requests(ring: &str) -> String {
-    let field = |name: &str| ring.split_once(name).map_or(0, |(_, behind)| number(behind).0 as usize);
-    let (front, count) = (field("front: "), field("count: "));
-    let slots: Vec<_> =
-        ring.split_once(']').map_or(ring, |(slots, _)| slots).split("SendSlot").skip(1).collect();
-    (front..front + count).filter_map(|at| slots.get(at % slots.len())).copied().collect()
+/// The slots of a ring that are in use, the oldest first, and what is behind it.
+fn ring<'t>(text: &'t str, name: &str) -> (Vec<&'t str>, &'t str) {
+    let (slots, behind) = text.split_once("], front: ").expect("a ring says where it begins");
+    let (front, behind) = number(behind);
+    let (len, rest) = number(behind.strip_prefix(", len: ").expect("a ring says how long it is"));
+    let slots: Vec<_> = slots.split(name).skip(1).map(|slot| slot.trim_end_matches(", ")).collect();
+    let used = (front..front + len).map(|at| slots[at as usize % slots.len()]);
+    (used.collect(), rest)
 }
 
 /// The number at the front of a text, and what is behind it.
@@ -225,6 +222,7 @@ fn number(text: &str) -> (u64, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mqtt_client::{Engine, Settings, Storage, Version};
 
     /// Whether two texts are one.
     fn is_one(one: &str, other: &str) -> bool {
@@ -245,24 +243,35 @@ mod tests {
     fn what_nobody_looks_at_is_no_difference() {
         let text = |buffer: &str, second: u8, len: u8| {
             format!(
-                "Outbox {{ buffer: [{buffer}], sent: 0 }} Inbox {{ slots: [ReceivedSlot {{ id: 1 }}, ReceivedSlot \
-                 {{ id: {second} }}], len: {len} }}"
+                "Outbox {{ buffer: [{buffer}], sent: 0 }} Inbox {{ slots: Ring {{ slots: [ReceivedSlot {{ id: 1 }}, \
+                 ReceivedSlot {{ id: {second} }}], front: 0, len: {len} }} }}"
             )
         };
         assert!(is_one(&text("1, 2", 2, 1), &text("3", 3, 1)));
         assert!(!is_one(&text("1, 2", 2, 2), &text("1, 2", 3, 2)));
-        let text = |first: u8, second: u8| {
+        let text = |first: u8, second: u8, front: u8, len: u8| {
             format!(
-                "InFlight {{ slots: [SendSlot {{ id: {first} }}, SendSlot {{ id: {second} }}], bytes: [1, 2], \
-                 tail: 3, front: 1, count: 1, pending: 0 }}"
+                "InFlight {{ slots: Ring {{ slots: [SendSlot {{ id: {first} }}, SendSlot {{ id: {second} }}], \
+                 front: {front}, len: {len} }}, bytes: [{first}, 2], tail: 3, pending: 0 }}"
             )
         };
-        assert!(is_one(&text(1, 2), &text(3, 2)));
-        assert!(!is_one(&text(1, 2), &text(1, 3)));
+        assert!(is_one(&text(1, 2, 1, 1), &text(3, 2, 1, 1)));
+        assert!(!is_one(&text(1, 2, 1, 1), &text(1, 3, 1, 1)));
+        assert!(is_one(&text(1, 2, 0, 2), &text(2, 1, 1, 2)), "the same from another place on");
         assert!(is_one(
             "references: References({0: [0, 2, 1], 3: [1, 0]}) }",
             "references: References({5: [2, 1, 1]}) }"
         ));
+    }
+
+    /// What is treated must be what the engine says, else it is not treated and there are far more states than there need be.
+    #[test]
+    fn an_engine_says_what_is_treated() {
+        let mut storage = Storage::<4, 512, 128>::new();
+        let text = format!("{:?}", Engine::new(storage.lend(), Settings::new(Version::V3_1_1)));
+        for front in ["buffer: [", "Inbox { slots: Ring { slots: [", "InFlight { slots: Ring { slots: ["] {
+            assert!(text.contains(front), "{front}");
+        }
     }
 
     #[test]
