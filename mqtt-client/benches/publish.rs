@@ -1,5 +1,6 @@
 //! Publish and acknowledge, and receive, without I/O: what the engine itself costs.
 
+// It may fail loudly, and nobody links it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
