@@ -282,6 +282,9 @@ fn publish_5(address: &str) -> u8 {
     assert_eq!(packet().0, 0x20);
     let (first, body) = packet();
     assert_eq!(first, 0x40);
+    // It is really gone: who comes again and again while it is still there is turned away after a while.
+    stream.write_all(b"\xE0\x00").unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     body.get(2).copied().unwrap_or(0)
 }
 
