@@ -11,11 +11,10 @@ use tokio::time::Instant;
 
 use crate::error::{ConnectionError, DeliveryError, ServerWords, SubscribeError};
 use crate::event::Event;
-use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder, Publish};
+use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder, Publish, Right};
 use crate::options::Options;
 use crate::properties::PropertyList;
 use crate::shared::{Control, Hold, Shared, State};
-use crate::subscription::Queue;
 
 /// Whose request a ticket stands for.
 pub(crate) enum Pending {
@@ -104,7 +103,7 @@ pub(crate) struct Desk {
     tickets: Tickets,
     incoming: Option<Incoming>,
     /// Messages that came, with the right to acknowledge them; they go to their streams together.
-    arrived: VecDeque<(Message, Option<Receipt>)>,
+    arrived: VecDeque<Message>,
     /// What of them no stream holds back.
     accepted: Vec<Receipt>,
     /// The topics of messages that no stream wanted, to be told.
@@ -222,17 +221,15 @@ impl Desk {
         });
     }
 
-    /// Anything but the beginning of a connection.
-    pub(crate) fn handle(&mut self, engine: &mut Engine<'_>, event: &EngineEvent<'_>) {
+    /// Anything but the beginning of a connection; `body` is that of the packet, where one came whole.
+    pub(crate) fn handle(&mut self, engine: &mut Engine<'_>, event: &EngineEvent<'_>, body: &[u8]) {
         match event {
             EngineEvent::Message { publish, receipt } => {
                 if publish.payload.len() > self.max_message_size {
                     self.pass_over(publish.topic.as_str(), publish.payload.len());
                     return accept(engine, *receipt);
                 }
-                let mut message = MessageBuilder::new(publish, publish.payload.len());
-                message.push(publish.payload);
-                self.arrived.push_back((message.finish(), *receipt));
+                self.arrive(Message::whole(publish, body), *receipt);
             }
             EngineEvent::MessageStart(head) => {
                 let len = head.payload_len as usize;
@@ -249,9 +246,7 @@ impl Desk {
                 }
                 if *last {
                     match self.incoming.take() {
-                        Some(Incoming::Build(message)) => {
-                            self.arrived.push_back((message.finish(), *receipt))
-                        }
+                        Some(Incoming::Build(message)) => self.arrive(message.finish(), *receipt),
                         _ => accept(engine, *receipt),
                     }
                 }
@@ -269,6 +264,13 @@ impl Desk {
             }
             _ => {}
         }
+    }
+
+    fn arrive(&mut self, mut message: Message, receipt: Option<Receipt>) {
+        if let Some(receipt) = receipt {
+            message.right = Right::Receipt(receipt);
+        }
+        self.arrived.push_back(message);
     }
 
     fn pass_over(&self, topic: &str, len: usize) {
@@ -290,11 +292,11 @@ impl Desk {
         let mut state = self.shared.lock();
         let mut has_placed = false;
         while state.over == 0 {
-            let Some((message, receipt)) = self.arrived.pop_front() else {
+            let Some(message) = self.arrived.pop_front() else {
                 break;
             };
-            let placed = place(&mut state, &mut self.wakers, message, receipt);
-            self.accepted.extend(receipt.filter(|_| !placed.is_held));
+            let placed = place(&mut state, &mut self.wakers, message);
+            self.accepted.extend(placed.to_accept);
             self.unrouted.extend(placed.unrouted);
             has_placed = true;
         }
@@ -388,29 +390,35 @@ impl Desk {
 
 /// What became of a message that came.
 struct Placed {
-    /// Whether a stream holds it unacknowledged.
-    is_held: bool,
+    /// The right to acknowledge it, where no stream has that.
+    to_accept: Option<Receipt>,
     /// Its topic, where no stream wants it.
     unrouted: Option<String>,
 }
 
 /// Puts a message into the streams that it is for.
-fn place(state: &mut State, wakers: &mut Vec<Waker>, message: Message, receipt: Option<Receipt>) -> Placed {
+fn place(state: &mut State, wakers: &mut Vec<Waker>, mut message: Message) -> Placed {
     let State { router, queues, over, .. } = state;
     let streams = router.route(message.topic_bytes(), &message.properties());
-    let holds = |queue: Option<&Queue>| queue.is_some_and(|queue| queue.holds(message.len()));
-    let holders = match receipt {
-        Some(_) => streams.iter().filter(|&&key| holds(queues.get(key))).count(),
-        None => 0,
-    };
-    let mut hold = receipt.filter(|_| holders > 0).map(|receipt| Hold::split(receipt, holders));
-    let mut put = |key: usize, message: Message| {
+    let mut to_accept = None;
+    let mut hold = None;
+    if let Right::Receipt(receipt) = message.right {
+        message.right = Right::None;
+        let holds = |key: &&usize| queues.get(**key).is_some_and(|queue| queue.holds(message.len()));
+        match streams.iter().filter(holds).count() {
+            0 => to_accept = Some(receipt),
+            holders => hold = Some(Hold::split(receipt, holders)),
+        }
+    }
+    let mut put = |key: usize, mut message: Message| {
         let Some(queue) = queues.get_mut(key) else {
             return;
         };
-        let hold = if queue.holds(message.len()) { hold.as_mut().map(|next| next()) } else { None };
+        if let Some(next) = hold.as_mut().filter(|_| queue.holds(message.len())) {
+            message.right = Right::Taker(next());
+        }
         let was_over = queue.is_over();
-        wakers.extend(queue.push(message, hold));
+        wakers.extend(queue.push(message));
         *over = over.saturating_add(usize::from(!was_over && queue.is_over()));
     };
     let mut unrouted = None;
@@ -422,7 +430,7 @@ fn place(state: &mut State, wakers: &mut Vec<Waker>, message: Message, receipt: 
             put(last, message);
         }
     }
-    Placed { is_held: holders > 0, unrouted }
+    Placed { to_accept, unrouted }
 }
 
 fn accept(engine: &mut Engine<'_>, receipt: Option<Receipt>) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt_client::ReasonCode;
+use mqtt_client::{ReasonCode, Receipt};
 use mqtt_packet::{DecodeError, Delivery, Properties, Property, QoS, StringError, TopicName, Utf8Str};
 
 use crate::error::PublishError;
@@ -208,16 +208,28 @@ pub struct Acknowledgement {
     pub properties: PropertyList,
 }
 
-/// A message that came in. Topic, properties and payload are one piece of memory of exactly their size.
-#[derive(Clone)]
+/// A message that came in. Topic, properties and payload are one piece of memory of their size.
+// Few words that are moved as they are: it goes through several hands.
 pub struct Message {
-    bytes: Bytes,
-    topic_len: u16,
+    /// The topic, perhaps the Packet Identifier and the properties' length, the properties, the payload.
+    bytes: Arc<[u8]>,
+    pub(crate) right: Right,
+    payload_start: u32,
     properties_len: u32,
+    topic_len: u16,
     delivery: Delivery,
     retain: bool,
-    /// The right to acknowledge it, where that is the application's affair.
-    hold: Option<Arc<ManualHold>>,
+}
+
+/// The right to acknowledge a message.
+pub(crate) enum Right {
+    None,
+    /// It was not decided yet who has it.
+    Receipt(Receipt),
+    /// Whoever takes the message from its stream.
+    Taker(Hold),
+    /// The application.
+    Manual(Arc<ManualHold>),
 }
 
 impl Message {
@@ -237,11 +249,11 @@ impl Message {
 
     /// The payload, to be kept: shares the memory of the message.
     pub fn payload_bytes(&self) -> Bytes {
-        self.bytes.slice(self.payload_start().min(self.bytes.len())..)
+        Bytes::from_owner(Memory(Arc::clone(&self.bytes))).slice(self.payload_start()..)
     }
 
     fn payload_start(&self) -> usize {
-        usize::from(self.topic_len).saturating_add(self.properties_len as usize)
+        self.payload_start as usize
     }
 
     /// The properties; none before 5.0.
@@ -249,7 +261,8 @@ impl Message {
         if self.properties_len == 0 {
             return Properties::EMPTY;
         }
-        let block = self.bytes.get(usize::from(self.topic_len)..self.payload_start()).unwrap_or_default();
+        let start = self.payload_start().saturating_sub(self.properties_len as usize);
+        let block = self.bytes.get(start..self.payload_start()).unwrap_or_default();
         let place = mqtt_packet::PropertyPlace::of(mqtt_packet::PacketType::Publish);
         // They were validated when they came.
         Properties::from_block(block, place).unwrap_or(Properties::EMPTY)
@@ -291,17 +304,64 @@ impl Message {
     }
 
     fn answer(&self, reason_code: ReasonCode) {
-        if let Some(hold) = &self.hold {
+        if let Right::Manual(hold) = &self.right {
             hold.answer(reason_code);
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    /// What stands in a packet that came whole, whose body this is.
+    pub(crate) fn whole(publish: &mqtt_packet::Publish<'_>, body: &[u8]) -> Self {
+        // Behind the length of the topic. The topic of an alias stands elsewhere.
+        match body.get(2..) {
+            Some(bytes) if bytes.starts_with(publish.topic.as_bytes()) && !publish.topic.is_empty() => {
+                let payload_start = bytes.len().saturating_sub(publish.payload.len());
+                Self::new(publish, bytes.into(), payload_start)
+            }
+            _ => {
+                let mut message = MessageBuilder::new(publish, publish.payload.len());
+                message.push(publish.payload);
+                message.finish()
+            }
+        }
     }
 
-    pub(crate) fn held(self, hold: Option<Arc<ManualHold>>) -> Self {
-        Self { hold, ..self }
+    fn new(publish: &mqtt_packet::Publish<'_>, bytes: Arc<[u8]>, payload_start: usize) -> Self {
+        // A packet is shorter than 2^28 bytes, a topic than 2^16.
+        Self {
+            bytes,
+            right: Right::None,
+            payload_start: payload_start as u32,
+            properties_len: publish.properties.len() as u32,
+            topic_len: publish.topic.as_bytes().len() as u16,
+            delivery: publish.delivery,
+            retain: publish.retain,
+        }
+    }
+
+    /// How much its topic, properties and payload are together.
+    pub(crate) fn len(&self) -> usize {
+        let front = usize::from(self.topic_len).saturating_add(self.properties_len as usize);
+        self.bytes.len().saturating_sub(self.payload_start()).saturating_add(front)
+    }
+}
+
+/// A copy may be acknowledged in place of the message by the application; any other right stays with the message.
+impl Clone for Message {
+    fn clone(&self) -> Self {
+        let right = match &self.right {
+            Right::Manual(hold) => Right::Manual(Arc::clone(hold)),
+            Right::None | Right::Receipt(_) | Right::Taker(_) => Right::None,
+        };
+        Self { bytes: Arc::clone(&self.bytes), right, ..*self }
+    }
+}
+
+/// The memory of a message, for those who keep its payload.
+struct Memory(Arc<[u8]>);
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -318,46 +378,36 @@ impl std::fmt::Debug for Message {
 
 /// A message while its bytes come in.
 pub(crate) struct MessageBuilder {
-    bytes: Vec<u8>,
-    topic_len: u16,
-    properties_len: u32,
-    delivery: Delivery,
-    retain: bool,
+    message: Message,
+    /// How many of its bytes have come.
+    filled: usize,
 }
 
 impl MessageBuilder {
     /// The front of a message whose payload will have `payload_len` bytes.
     pub(crate) fn new(publish: &mqtt_packet::Publish<'_>, payload_len: usize) -> Self {
-        let topic = publish.topic.as_bytes();
-        let properties_len = publish.properties.len();
-        let mut bytes =
-            Vec::with_capacity(topic.len().saturating_add(properties_len).saturating_add(payload_len));
-        bytes.extend_from_slice(topic);
+        let payload_start = publish.topic.as_bytes().len().saturating_add(publish.properties.len());
+        let bytes = std::iter::repeat_n(0, payload_start.saturating_add(payload_len)).collect();
+        let mut builder = Self { message: Message::new(publish, bytes, payload_start), filled: 0 };
+        builder.push(publish.topic.as_bytes());
         for block in publish.properties.blocks() {
-            bytes.extend_from_slice(block);
+            builder.push(block);
         }
-        Self {
-            bytes,
-            topic_len: topic.len() as u16,
-            properties_len: properties_len as u32,
-            delivery: publish.delivery,
-            retain: publish.retain,
-        }
+        builder
     }
 
     pub(crate) fn push(&mut self, chunk: &[u8]) {
-        self.bytes.extend_from_slice(chunk);
+        let end = self.filled.saturating_add(chunk.len());
+        // Nobody else has it yet.
+        let place = Arc::get_mut(&mut self.message.bytes).and_then(|bytes| bytes.get_mut(self.filled..end));
+        if let Some(place) = place {
+            place.copy_from_slice(chunk);
+            self.filled = end;
+        }
     }
 
     pub(crate) fn finish(self) -> Message {
-        Message {
-            bytes: self.bytes.into(),
-            topic_len: self.topic_len,
-            properties_len: self.properties_len,
-            delivery: self.delivery,
-            retain: self.retain,
-            hold: None,
-        }
+        self.message
     }
 }
 

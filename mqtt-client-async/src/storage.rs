@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::error::ConnectionError;
-use crate::message::{Message, MessageBuilder, Publish};
+use crate::message::{Message, Publish};
 
 /// A store failed, or what it holds is no session that fits the [memory](crate::MemoryOptions).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -233,9 +233,7 @@ pub(crate) fn messages(
 ) -> Result<Vec<Message>, StoreError> {
     let mut messages = Vec::new();
     for_each_message(&mut *opener()?, version, buffer, |_, publish| {
-        let mut message = MessageBuilder::new(publish, publish.payload.len());
-        message.push(publish.payload);
-        messages.push(message.finish());
+        messages.push(Message::whole(publish, &[]));
     })?;
     Ok(messages)
 }

@@ -10,7 +10,7 @@ use mqtt_client::{QoS, ReasonCode, RequestError, RetainHandling, SubscribeOption
 use mqtt_packet::{EncodeError, PacketType, PropertyPlace, TopicFilter};
 
 use crate::error::SubscribeError;
-use crate::message::{ManualHold, Message};
+use crate::message::{ManualHold, Message, Right};
 use crate::properties::PropertyList;
 use crate::shared::{Hold, Shared, State};
 
@@ -176,15 +176,9 @@ pub struct Granted {
     pub reason_code: ReasonCode,
 }
 
-/// A message that waits in a stream.
-struct Item {
-    message: Message,
-    hold: Option<Hold>,
-}
-
 /// The driver's side of a stream.
 pub(crate) struct Queue {
-    items: VecDeque<Item>,
+    items: VecDeque<Message>,
     bytes: usize,
     waker: Option<Waker>,
     pub(crate) options: StreamOptions,
@@ -202,11 +196,9 @@ impl Queue {
     }
 
     /// Puts a message in, or drops one. Returns whom to wake.
-    pub(crate) fn push(&mut self, message: Message, hold: Option<Hold>) -> Option<Waker> {
+    pub(crate) fn push(&mut self, message: Message) -> Option<Waker> {
         match self.options.overflow {
-            Overflow::Hold
-                if hold.is_none() && message.qos() == QoS::AtMostOnce && self.is_full(message.len()) =>
-            {
+            Overflow::Hold if message.qos() == QoS::AtMostOnce && self.is_full(message.len()) => {
                 self.dropped = self.dropped.saturating_add(1);
                 return None;
             }
@@ -221,7 +213,7 @@ impl Queue {
             }
         }
         self.bytes = self.bytes.saturating_add(message.len());
-        self.items.push_back(Item { message, hold });
+        self.items.push_back(message);
         self.waker.take()
     }
 
@@ -240,24 +232,27 @@ impl Queue {
 
     /// Puts a message in place of an earlier one of the same topic.
     fn replace(&mut self, message: &Message) -> bool {
-        let Some(item) = self.items.iter_mut().find(|item| item.message.topic() == message.topic()) else {
+        let Some(earlier) = self.items.iter_mut().find(|earlier| earlier.topic() == message.topic()) else {
             return false;
         };
-        self.bytes = self.bytes.saturating_sub(item.message.len()).saturating_add(message.len());
-        item.message = message.clone();
+        self.bytes = self.bytes.saturating_sub(earlier.len()).saturating_add(message.len());
+        *earlier = message.clone();
         self.dropped = self.dropped.saturating_add(1);
         true
     }
 
-    fn pop(&mut self) -> Option<Item> {
-        let item = self.items.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(item.message.len());
-        Some(item)
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.items.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
+        Some(message)
     }
 
     /// Nobody takes anything from here any more: what is held is let go.
     pub(crate) fn into_holds(self) -> impl Iterator<Item = Hold> {
-        self.items.into_iter().filter_map(|item| item.hold)
+        self.items.into_iter().filter_map(|message| match message.right {
+            Right::Taker(hold) => Some(hold),
+            _ => None,
+        })
     }
 
     pub(crate) fn take_waker(&mut self) -> Option<Waker> {
@@ -303,11 +298,11 @@ impl Subscription {
         let mut state = self.shared.lock();
         let queue = state.queues.get_mut(self.key?)?;
         let was_over = queue.is_over();
-        let item = queue.pop()?;
+        let message = queue.pop()?;
         let is_less = was_over && !queue.is_over();
         let manual = queue.options.manual;
         self.unlock(state, is_less);
-        Some(self.hand_out(item, manual))
+        Some(self.hand_out(message, manual))
     }
 
     /// How many messages were dropped because the stream was slow, or replaced by later ones of their topic.
@@ -339,7 +334,7 @@ impl Subscription {
             return Poll::Ready(None);
         };
         let (manual, was_over) = (queue.options.manual, queue.is_over());
-        let Some(item) = queue.pop() else {
+        let Some(message) = queue.pop() else {
             if is_closed {
                 return Poll::Ready(None);
             }
@@ -352,7 +347,7 @@ impl Subscription {
         let is_less = was_over && !queue.is_over();
         self.unlock(state, is_less);
         budget.made_progress();
-        Poll::Ready(Some(self.hand_out(item, manual)))
+        Poll::Ready(Some(self.hand_out(message, manual)))
     }
 
     /// Lets the driver read on, where this stream was what kept it from it.
@@ -363,16 +358,17 @@ impl Subscription {
         }
     }
 
-    fn hand_out(&self, item: Item, manual: bool) -> Message {
-        let hold = match item.hold {
-            Some(hold) if manual => Some(ManualHold::new(self.shared.clone(), hold)),
-            Some(hold) => {
+    fn hand_out(&self, mut message: Message, manual: bool) -> Message {
+        if matches!(message.right, Right::Taker(_))
+            && let Right::Taker(hold) = std::mem::replace(&mut message.right, Right::None)
+        {
+            if manual {
+                message.right = Right::Manual(ManualHold::new(self.shared.clone(), hold));
+            } else {
                 self.shared.release(hold, ReasonCode::SUCCESS);
-                None
             }
-            None => None,
-        };
-        item.message.held(hold)
+        }
+        message
     }
 
     /// Unsubscribes and waits for the server's answer: for each topic filter that no other stream of the client wants,

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use mqtt_client::{Aliases, Engine, Event as EngineEvent, Framer, Instant as EngineInstant};
-use mqtt_packet::{EncodeError, Properties, ReasonCode};
+use mqtt_packet::{EncodeError, Piece, Properties, ReasonCode};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -413,6 +413,10 @@ impl<'b> Session<'b> {
             };
             progress = true;
             self.trace.received(&piece);
+            let body = match piece {
+                Piece::Packet(frame) => frame.body(),
+                Piece::PublishStart(_) | Piece::Chunk { .. } => &[],
+            };
             let mut event = None;
             self.engine.handle_into(time, piece, &mut self.aliases, &mut event)?;
             match &event {
@@ -424,7 +428,7 @@ impl<'b> Session<'b> {
                     self.connect_deadline = None;
                     self.desk.connected(connected, &mut self.inbox.control);
                 }
-                Some(event) => self.desk.handle(&mut self.engine, event),
+                Some(event) => self.desk.handle(&mut self.engine, event, body),
             }
         }
         Ok(progress)
