@@ -74,43 +74,53 @@ impl Drop for Mosquitto {
 
 /// Publishes to a server as fast as it takes it, without a client; to one inside of this program nothing.
 pub fn publish_raw(port: u16, qos: u8, n: usize) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(b"\x10\x0F\0\x04MQTT\x04\x02\0\0\0\x03raw").unwrap();
-        let mut connack = [0; 4];
-        // A source sends at once and takes no notice.
-        if stream.read_exact(&mut connack).is_err() || connack[3] != 0 {
-            return;
-        }
-        if qos == 2 {
-            return publish_exactly_once(stream, n);
-        }
-        let mut reader = stream.try_clone().unwrap();
-        let acknowledgements = std::thread::spawn(move || {
-            let mut left = if qos == 0 { 0 } else { n * 4 };
-            let mut buffer = vec![0; 1 << 16];
-            while left > 0 {
-                // To wake this thread for each of them would cost the server more than to write them.
-                std::thread::sleep(Duration::from_millis(5));
-                match reader.read(&mut buffer) {
-                    Ok(0) | Err(_) => return,
-                    Ok(n) => left = left.saturating_sub(n),
-                }
-            }
-        });
-        stream.write_all(&messages(qos, n)).unwrap();
-        acknowledgements.join().unwrap();
-        stream.write_all(&[0xE0, 0]).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"\x10\x0F\0\x04MQTT\x04\x02\0\0\0\x03raw").unwrap();
+    let mut connack = [0; 4];
+    // A source sends at once and takes no notice.
+    let is_taken = stream.read_exact(&mut connack).is_ok() && connack[3] == 0;
+    // Made before the clock runs: with each identifier once, to be sent again and again.
+    let block = messages(qos, n.min(if qos == 2 { usize::from(crate::IN_FLIGHT) } else { 65_535 }));
+    std::thread::spawn(move || match (is_taken, qos) {
+        (false, _) => {}
+        (true, 2) => publish_exactly_once(stream, &block, n),
+        (true, _) => publish(stream, qos, &block, n),
     })
 }
 
+/// So many messages of QoS 0 or 1.
+fn publish(mut stream: TcpStream, qos: u8, block: &[u8], n: usize) {
+    let mut reader = stream.try_clone().unwrap();
+    let acknowledgements = std::thread::spawn(move || {
+        let mut left = if qos == 0 { 0 } else { n * 4 };
+        let mut buffer = vec![0; 1 << 16];
+        while left > 0 {
+            // To wake this thread for each of them would cost the server more than to write them.
+            std::thread::sleep(Duration::from_millis(5));
+            match reader.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(n) => left = left.saturating_sub(n),
+            }
+        }
+    });
+    let len = length(qos);
+    let mut left = n * len;
+    while left > 0 {
+        let now = left.min(block.len());
+        stream.write_all(&block[..now]).unwrap();
+        left -= now;
+    }
+    acknowledgements.join().unwrap();
+    stream.write_all(&[0xE0, 0]).unwrap();
+}
+
 /// So many messages of QoS 2 and their releases, as many at a time as a server lets be in flight.
-fn publish_exactly_once(mut stream: TcpStream, n: usize) {
+fn publish_exactly_once(mut stream: TcpStream, block: &[u8], n: usize) {
     let mut left = n;
     while left > 0 {
         let count = left.min(usize::from(crate::IN_FLIGHT));
         let mut answers = vec![0; count * 4];
-        stream.write_all(&messages(2, count)).unwrap();
+        stream.write_all(&block[..count * length(2)]).unwrap();
         stream.read_exact(&mut answers).unwrap();
         let releases: Vec<u8> =
             (1..=count as u16).flat_map(|id| [0x62, 2, (id >> 8) as u8, id as u8]).collect();
@@ -119,6 +129,11 @@ fn publish_exactly_once(mut stream: TcpStream, n: usize) {
         left -= count;
     }
     stream.write_all(&[0xE0, 0]).unwrap();
+}
+
+/// The length of each.
+fn length(qos: u8) -> usize {
+    messages(qos, 1).len()
 }
 
 /// So many messages, as they are on the wire.
