@@ -1,7 +1,7 @@
 //! A message is encoded once for each form it leaves in (version, QoS, retain flag), not once for each subscriber.
 
 use super::message::{View, seconds_left};
-use super::wire::{LARGE, Wire, room};
+use super::wire::{LARGE, Wire};
 use mqtt_packet::{
     Delivery, EncodeError, FixedHeader, PacketId, PacketType, Properties, Property, PropertyPlace,
     PropertyWriter, Publish, QoS, Sink, Version,
@@ -28,7 +28,7 @@ struct Form {
     retain: bool,
     /// Where the identifier stands.
     id_at: usize,
-    bytes: Vec<u8>,
+    packet: Bytes,
 }
 
 /// The forms of one message; the memory is used again for the next.
@@ -56,15 +56,18 @@ impl Forms {
             return known;
         }
         if self.used == self.forms.len() {
-            self.forms.push(Form { version, qos, retain, id_at: 0, bytes: Vec::new() });
+            self.forms.push(Form { version, qos, retain, id_at: 0, packet: Bytes::default() });
         }
         let form = self.forms.get_mut(self.used)?;
         (form.version, form.qos, form.retain) = (version, qos, retain);
-        form.bytes.clear();
+        form.packet.len = 0;
         let delivery = Delivery::new(qos, Some(PacketId::MIN))?;
-        let mut own = [0; OWN_ROOM];
-        let own = own_properties(&mut own, view, dispatch, None, wall)?;
-        form.id_at = encode(view, delivery, dispatch, own, &mut Bytes(&mut form.bytes))?;
+        let mut room = None;
+        let own = match version {
+            Version::V5 => own_properties(room.insert(own_room()), view, dispatch, None, wall)?,
+            _ => Properties::EMPTY,
+        };
+        form.id_at = encode(view, delivery, dispatch, own, &mut form.packet)?;
         self.used = self.used.saturating_add(1);
         self.used.checked_sub(1)
     }
@@ -74,7 +77,7 @@ impl Forms {
         let index = self.find(view, dispatch, wall)?;
         let form = self.forms.get(index)?;
         let beside = if view.payload.len() > LARGE { view.payload.len() } else { 0 };
-        Some(form.bytes.len().saturating_add(beside))
+        Some(form.packet.len.saturating_add(beside))
     }
 
     /// Writes the packet in this form; a large payload goes in as `large`.
@@ -89,11 +92,11 @@ impl Forms {
         let index = self.find(view, dispatch, wall)?;
         let form = self.forms.get_mut(index)?;
         if let (Some(id), Some(gap)) =
-            (id, form.bytes.get_mut(form.id_at..).and_then(<[u8]>::first_chunk_mut))
+            (id, form.packet.room.get_mut(form.id_at..).and_then(<[u8]>::first_chunk_mut))
         {
             *gap = id.get().to_be_bytes();
         }
-        out.put(&form.bytes);
+        out.put(form.packet.written());
         Some(())
     }
 }
@@ -148,7 +151,7 @@ fn encode(
     delivery: Delivery,
     dispatch: Dispatch<'_>,
     own: Properties<'_>,
-    out: &mut Bytes<'_>,
+    out: &mut Bytes,
 ) -> Option<usize> {
     let publish = publish(view, delivery, dispatch, own)?;
     if view.payload.len() > LARGE {
@@ -157,16 +160,31 @@ fn encode(
     } else {
         publish.encode(dispatch.version, out).ok()?;
     }
-    let header = FixedHeader::decode(out.0).ok()??;
+    let header = FixedHeader::decode(out.written()).ok()??;
     let topic = publish.topic.as_bytes().len();
     Some(usize::from(header.header_len).saturating_add(2).saturating_add(topic))
 }
 
-/// A vector as a sink.
-struct Bytes<'v>(&'v mut Vec<u8>);
+/// A sink whose memory is used again: it only grows, as to clear it would cost as much as to write it.
+#[derive(Debug, Default)]
+struct Bytes {
+    room: Vec<u8>,
+    len: usize,
+}
 
-impl Sink for Bytes<'_> {
+impl Bytes {
+    fn written(&self) -> &[u8] {
+        self.room.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Sink for Bytes {
     fn room(&mut self, len: usize) -> Result<&mut [u8], EncodeError> {
-        room(self.0, len)
+        let start = self.len;
+        self.len = start.saturating_add(len);
+        if self.room.len() < self.len {
+            self.room.resize(self.len, 0);
+        }
+        self.room.get_mut(start..self.len).ok_or(EncodeError::NoRoom)
     }
 }

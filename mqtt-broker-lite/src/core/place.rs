@@ -58,12 +58,11 @@ impl Shard {
         publish: &Publish<'_>,
         topic: TopicName<'_>,
     ) -> bool {
+        if !is_kept(publish) || self.places.answer.is_some() {
+            return false;
+        }
         let home = home(topic.as_bytes(), self.settings.shards);
-        is_kept(publish)
-            && home != self.settings.shard
-            && self.places.answer.is_none()
-            && !self.places.plenty_at.contains(&home)
-            && self.can_refuse(key, publish)
+        home != self.settings.shard && !self.places.plenty_at.contains(&home) && self.can_refuse(key, publish)
     }
 
     /// Whether the answer to a message can say that it was not taken.

@@ -1,6 +1,6 @@
 //! A shard: its state, and where each input goes. What happens there is in the files of the same names.
 
-use super::connection::{Connection, Outbox};
+use super::connection::{Connection, Numbered, Outbox};
 use super::credit::Credits;
 use super::form::Forms;
 use super::handshake::Opened;
@@ -24,6 +24,7 @@ use mqtt_packet::{DecodeError, EncodeError, Frame, PacketType, PingResp, ReasonC
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::hash::BuildHasherDefault;
 
 /// One shard of a broker.
 ///
@@ -35,7 +36,7 @@ pub struct Shard {
     pub(super) pressure: Pressure,
     /// Bytes that may wait in the shell for one connection, as memory is now.
     pub(super) window: usize,
-    pub(super) connections: HashMap<ConnId, Stage, Seeded>,
+    pub(super) connections: HashMap<ConnId, Stage, BuildHasherDefault<Numbered>>,
     pub(super) sessions: Slab<Session>,
     pub(super) by_client: HashMap<ByClientId, usize, Seeded>,
     pub(super) by_number: BTreeMap<SessionNumber, usize>,
@@ -120,7 +121,7 @@ impl Shard {
             now: Now::default(),
             pressure: Pressure::None,
             window: settings.window,
-            connections: HashMap::with_hasher(hash),
+            connections: HashMap::default(),
             sessions: Slab::new(),
             by_client: HashMap::with_hasher(hash),
             by_number: BTreeMap::new(),
