@@ -147,15 +147,44 @@ type Run<'r> = &'r mut dyn FnMut() -> Found;
 /// One line.
 struct Line<'m> {
     what: String,
-    mosquitto: Option<&'m server::Mosquitto>,
+    server: Server<'m>,
+}
+
+/// Who may be what limits a client.
+#[derive(Clone, Copy)]
+enum Server<'m> {
+    Mosquitto(&'m server::Mosquitto),
+    Broker,
+    /// A thread that takes or sends.
+    Thread,
+}
+
+impl Server<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mosquitto(_) => "mosquitto's thread",
+            Self::Broker => "our broker's busier thread",
+            Self::Thread => "client and server together",
+        }
+    }
+
+    /// The processor time that each of its threads has used.
+    fn cpu_times(self) -> Vec<Duration> {
+        match self {
+            Self::Mosquitto(mosquitto) => vec![mosquitto.cpu_time()],
+            Self::Broker => server::shard_times(),
+            Self::Thread => vec![time_of(ClockId::ProcessCPUTime)],
+        }
+    }
+
+    /// How busy its busiest thread was since then.
+    fn busy(self, start: Instant, before: &[Duration]) -> f64 {
+        let used = self.cpu_times().iter().zip(before).map(|(now, before)| *now - *before).max();
+        used.unwrap_or_default().as_secs_f64() / start.elapsed().as_secs_f64()
+    }
 }
 
 impl Line<'_> {
-    /// What the client waits for: mosquitto, or all that is in this process, which has the client in it.
-    fn cpu_time(&self) -> Duration {
-        self.mosquitto.map_or_else(|| time_of(ClockId::ProcessCPUTime), server::Mosquitto::cpu_time)
-    }
-
     fn compare(&self, ours: Run<'_>, peer: Run<'_>, paho: Run<'_>) {
         if arguments().nth(1).is_some_and(|word| !self.what.contains(&word)) {
             return;
@@ -168,10 +197,10 @@ impl Line<'_> {
                 if at > 0 && is_alone() || at == 2 && !paho::is_there() {
                     continue;
                 }
-                let (start, before) = (Instant::now(), self.cpu_time());
+                let (start, before) = (Instant::now(), self.server.cpu_times());
                 all[at].push(peer());
                 if at == 0 {
-                    busy.push((self.cpu_time() - before).as_secs_f64() / start.elapsed().as_secs_f64());
+                    busy.push(self.server.busy(start, &before));
                 }
             }
         }
@@ -193,8 +222,7 @@ impl Line<'_> {
             row("us p99", |f| f.p99, true);
         }
         busy.sort_by(f64::total_cmp);
-        let whose = if self.mosquitto.is_some() { "mosquitto's" } else { "client, server and publisher:" };
-        println!("{:<24} {whose} processors while ours ran: {:.0} %", "", busy[2] * 100.0);
+        println!("{:<24} {} while ours ran: {:.0} %", "", self.server.name(), busy[2] * 100.0);
     }
 }
 
@@ -232,7 +260,7 @@ fn main() {
     for (name, port) in [("mosquitto", mosquitto.port), ("our broker", broker_port)] {
         let line = |what: String| Line {
             what: format!("{name} {what}"),
-            mosquitto: (port == mosquitto.port).then_some(&mosquitto),
+            server: if port == broker_port { Server::Broker } else { Server::Mosquitto(&mosquitto) },
         };
         for qos in [0, 1, 2] {
             let n = n([200_000, 100_000, 50_000][usize::from(qos)]);
@@ -268,14 +296,14 @@ fn main() {
 fn alone(n: usize) {
     for qos in [0, 1] {
         let port = server::Sink::start().port;
-        let line = Line { what: format!("sink publish QoS {qos}"), mosquitto: None };
+        let line = Line { what: format!("sink publish QoS {qos}"), server: Server::Thread };
         line.compare(&mut || publish(port, qos, n), &mut || run(peer::publish(port, qos, n)), &mut || {
             paho::run(port, "publish", qos, n / 40, false)
         });
     }
     for qos in [0, 1] {
         let port = server::Source::start(qos, n).port;
-        let line = Line { what: format!("source receive QoS {qos}"), mosquitto: None };
+        let line = Line { what: format!("source receive QoS {qos}"), server: Server::Thread };
         line.compare(
             &mut || receive(port, qos, n, false),
             &mut || run(peer::receive(port, qos, n, false)),

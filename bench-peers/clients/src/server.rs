@@ -57,12 +57,29 @@ impl Mosquitto {
 impl Mosquitto {
     /// The processor time that it has used.
     pub fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // Behind the name in parentheses: utime and stime, in hundredths of a second.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
-        Duration::from_millis((ticks(11) + ticks(12)) * 10)
+        cpu_time(&std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap())
     }
+}
+
+/// What each thread of our broker, which is in this process, has used.
+pub fn shard_times() -> Vec<Duration> {
+    let mut times = std::collections::BTreeMap::new();
+    for thread in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        // One that ends meanwhile is none of them.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        if stat.contains("(mqtt-shard") {
+            times.insert(thread.file_name(), cpu_time(&stat));
+        }
+    }
+    times.into_values().collect()
+}
+
+/// In a line of the system about a process or a thread.
+fn cpu_time(stat: &str) -> Duration {
+    // Behind the name in parentheses: utime and stime, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
 impl Drop for Mosquitto {
