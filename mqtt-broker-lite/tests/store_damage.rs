@@ -15,7 +15,7 @@
 use mqtt_broker_lite::core::{
     Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
 };
-use mqtt_broker_lite::store::{Fjall, Restored, Store, StoreError, SyncMode, Written, check, dump, repair};
+use mqtt_broker_lite::store::{Durable, Restored, Store, StoreError, SyncMode, Written, check, dump, repair};
 use mqtt_packet::{QoS, SubscribeOptions};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -77,8 +77,10 @@ fn batch(number: u64) -> Vec<Written> {
 /// A store that others are copies of.
 struct Original {
     directory: PathBuf,
-    /// Where each batch ends in the journal.
-    ends: Vec<u64>,
+    /// Where each batch begins and ends in the log.
+    batches: Vec<(u64, u64)>,
+    /// How many of them the database has, too.
+    moved: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -89,8 +91,16 @@ enum Ending {
     Compacted,
 }
 
-fn journal(directory: &Path) -> PathBuf {
-    directory.join("db/0.jnl")
+/// What a batch begins with in the log, and where it may.
+const HEADER: u64 = 56;
+const PAGE: u64 = 4096;
+
+fn log(directory: &Path) -> PathBuf {
+    let mut files: Vec<_> =
+        fs::read_dir(directory.join("log")).unwrap().map(|it| it.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some());
+    assert_eq!(files.len(), 1);
+    files.remove(0)
 }
 
 impl Original {
@@ -98,32 +108,47 @@ impl Original {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("damage-{name}"));
         let _ = fs::remove_dir_all(&directory);
         let live = directory.join("live");
-        let mut store = Fjall::open(&live, SyncMode::Always).unwrap();
-        let mut ends = vec![0];
+        let mut store = Durable::open(&live, SyncMode::Always).unwrap();
+        let (mut batches, mut moved) = (Vec::new(), 0);
         for number in 1..=BATCHES {
             store.commit(&batch(number)).unwrap();
-            ends.push(used(&journal(&live), *ends.last().unwrap()));
+            let begin = batches.last().map_or(0, |(_, end): &(u64, u64)| end.next_multiple_of(PAGE));
+            batches.push((begin, used(&log(&live), begin)));
             if ending == Ending::Compacted && number == BATCHES / 2 {
                 store.compact().unwrap();
+                moved = batches.len();
             }
         }
         if ending == Ending::Closed {
             store.close().unwrap();
+            moved = batches.len();
         }
         let copy = directory.join("original");
         copy_all(&live, &copy);
-        // The rest is zeros, made when the file was; a bit of it is enough.
-        OpenOptions::new()
-            .write(true)
-            .open(journal(&copy))
-            .unwrap()
-            .set_len(ends[ends.len() - 1] + 4096)
-            .unwrap();
+        // The rest is zeros, made when the files were; a bit of them is enough.
+        let path = log(&copy);
+        let length = batches[batches.len() - 1].1.next_multiple_of(PAGE) + PAGE;
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        fs::rename(&path, path.with_extension(length.to_string())).unwrap();
+        let path = copy.join("db/0.jnl");
+        let content = fs::read(&path).unwrap();
+        let length = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1) + 4096;
+        fs::write(&path, &content[..length]).unwrap();
         if ending == Ending::Closed {
-            let length = fs::metadata(journal(&copy)).unwrap().len();
-            fs::write(copy.join("closed"), format!("batch {BATCHES}\n0.jnl {length}\n")).unwrap();
+            let text = fs::read_to_string(copy.join("closed")).unwrap();
+            fs::write(copy.join("closed"), text.replace("67108864", &length.to_string())).unwrap();
         }
-        Self { directory, ends }
+        Self { directory, batches, moved }
+    }
+
+    /// How many batches are whole if the log is damaged here.
+    fn before(&self, at: u64) -> usize {
+        self.moved.max(self.batches.iter().filter(|(_, end)| *end <= at).count())
+    }
+
+    /// Whether nothing of the batch at this place is left if everything from there on is zeros.
+    fn is_between(&self, at: u64) -> bool {
+        self.batches.iter().all(|(begin, end)| at < begin + HEADER || at >= *end)
     }
 }
 
@@ -173,7 +198,7 @@ impl Rng {
 }
 
 /// What is left: the batches of which all messages are there, as they were.
-fn left(store: &Fjall) -> Vec<u64> {
+fn left(store: &mut Durable) -> Vec<u64> {
     let mut counts = std::collections::BTreeMap::new();
     let mut sessions = 0;
     let mut filters = BTreeSet::new();
@@ -215,28 +240,40 @@ struct Tally {
     harmless: u64,
 }
 
-fn damage(path: &Path, at: u64, is_cut: bool, bit: u64) {
-    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    if is_cut {
-        file.set_len(at).unwrap();
-        return;
-    }
-    let mut byte = [0];
-    file.seek(SeekFrom::Start(at)).unwrap();
-    file.read_exact(&mut byte).unwrap();
-    file.seek(SeekFrom::Start(at)).unwrap();
-    file.write_all(&[byte[0] ^ 1 << bit]).unwrap();
+/// What is done to a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Harm {
+    Flip(u64),
+    Cut,
+    /// As a cut, but the file is as long as before: a write that was torn.
+    Zeros,
 }
 
-fn one_trial(original: &Original, rng: &mut Rng, is_cut: bool, is_late: bool, tally: &mut Tally) {
+fn damage(path: &Path, at: u64, harm: Harm) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    if let Harm::Flip(bit) = harm {
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.read_exact(&mut byte).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        return file.write_all(&[byte[0] ^ 1 << bit]).unwrap();
+    }
+    file.set_len(at).unwrap();
+    if harm == Harm::Zeros {
+        file.set_len(length).unwrap();
+    }
+}
+
+fn one_trial(original: &Original, rng: &mut Rng, harm: Harm, is_late: bool, tally: &mut Tally) {
     let copy = original.directory.join("copy");
     let _ = fs::remove_dir_all(&copy);
     copy_all(&original.directory.join("original"), &copy);
     let mut all = Vec::new();
     files(&copy, &mut all);
     let (path, at) = if is_late {
-        let length = fs::metadata(journal(&copy)).unwrap().len();
-        (journal(&copy), length - 1 - rng.below(64 << 10))
+        let length = fs::metadata(log(&copy)).unwrap().len();
+        (log(&copy), length - 1 - rng.below(64 << 10))
     } else {
         let mut at = rng.below(all.iter().map(|(_, length)| length).sum());
         let (path, _) = all
@@ -250,31 +287,34 @@ fn one_trial(original: &Original, rng: &mut Rng, is_cut: bool, is_late: bool, ta
             .unwrap();
         (path.clone(), at)
     };
-    let is_journal = path == journal(&copy);
-    damage(&path, at, is_cut, rng.below(8));
-    let what = format!("{} at {at}, {}", path.display(), if is_cut { "cut" } else { "flipped" });
-    let opened = catch_unwind(AssertUnwindSafe(|| Fjall::open(&copy, SyncMode::Always)))
+    let is_log = path == log(&copy);
+    let harm = if harm == Harm::Zeros && !is_log { Harm::Cut } else { harm };
+    damage(&path, at, harm);
+    let what = format!("{} at {at}, {harm:?}", path.display());
+    let checked = catch_unwind(|| check(&copy)).unwrap_or_else(|_| panic!("a panic of check: {what}"));
+    let opened = catch_unwind(AssertUnwindSafe(|| Durable::open(&copy, SyncMode::Always)))
         .unwrap_or_else(|_| panic!("a panic: {what}"));
     match opened {
         Err(error) => {
             assert!(error.to_string().len() > 20, "{what}: {error}");
+            let is_found = checked.is_err() || checked.unwrap().iter().any(|finding| finding.is_damage);
+            assert!(is_found || !is_log, "{what}: check does not find it: {error}");
             tally.refused += 1;
         }
-        Ok(store) => {
-            let found = left(&store);
+        Ok(mut store) => {
+            let found = left(&mut store);
             // Nothing that is wholly before the damage may be missing.
-            let before =
-                if is_journal { original.ends.iter().filter(|end| **end <= at).count() - 1 } else { 480 };
+            let before = if is_log { original.before(at) } else { 480 };
             assert!(found.len() >= before, "{what}: {} batches left, {before} were before", found.len());
             assert!(
                 found.iter().copied().eq(1..=found.len() as u64),
                 "{what}: a batch in the middle is gone"
             );
             if store.cut_off().is_empty() {
-                // A cut exactly behind a batch cannot be told from a batch that was never written, if nobody closed
-                // the store.
-                let at_end = is_cut && is_journal && original.ends.contains(&at);
-                assert!(found.len() as u64 == BATCHES || at_end, "{what}: silence");
+                // If nothing is left of what was behind a batch, it cannot be told from one that was never written, if
+                // nobody closed the store.
+                let is_between = harm == Harm::Zeros && original.is_between(at);
+                assert!(found.len() as u64 == BATCHES || is_between, "{what}: silence");
                 tally.harmless += 1;
             } else {
                 tally.cut_off += 1;
@@ -300,7 +340,12 @@ fn damage_is_found_and_said() {
         let mut tally = Tally::default();
         for trial in 0..trials {
             let original = &originals[usize::try_from(trial % 3).unwrap()];
-            one_trial(original, &mut rng, is_cut, is_cut && trial % 2 == 0, &mut tally);
+            let harm = match (is_cut, trial % 4) {
+                (false, _) => Harm::Flip(rng.below(8)),
+                (true, 0) => Harm::Cut,
+                (true, _) => Harm::Zeros,
+            };
+            one_trial(original, &mut rng, harm, is_cut && trial % 2 == 0, &mut tally);
         }
         println!("{trials} {}: {tally:?}", if is_cut { "cuts" } else { "flips" });
         // A flip is rarely in the last batch.
@@ -314,16 +359,16 @@ fn a_damaged_store_is_repaired_and_the_rest_is_there() {
     let copy = original.directory.join("copy");
     copy_all(&original.directory.join("original"), &copy);
     assert!(!check(&copy).unwrap().iter().any(|finding| finding.is_damage));
-    damage(&journal(&copy), original.ends[100] + 200, false, 3);
+    damage(&log(&copy), original.batches[100].0 + 200, Harm::Flip(3));
     let findings = check(&copy).unwrap();
     let found = findings.iter().find(|finding| finding.is_damage).unwrap();
-    assert!(found.text.contains("0.jnl at byte"), "{}", found.text);
-    let error = Fjall::open(&copy, SyncMode::Always).unwrap_err();
+    assert!(found.text.contains("batch 101 of the log cannot be read (log/00000000"), "{}", found.text);
+    let error = Durable::open(&copy, SyncMode::Always).unwrap_err();
     assert!(matches!(error, StoreError::Damaged(_)), "{error}");
     assert!(repair(&copy).unwrap().iter().any(|finding| finding.is_damage));
-    assert!(copy.join("damaged/0.jnl").exists());
-    let store = Fjall::open(&copy, SyncMode::Always).unwrap();
-    assert!(left(&store).into_iter().eq(1..=100));
+    assert!(log(&copy.join("damaged")).exists());
+    let mut store = Durable::open(&copy, SyncMode::Always).unwrap();
+    assert!(left(&mut store).into_iter().eq(1..=100));
     drop(store);
     // And it is a store like any other from then on.
     let mut out = Vec::new();
@@ -331,7 +376,7 @@ fn a_damaged_store_is_repaired_and_the_rest_is_there() {
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().filter(|line| line.starts_with("{\"kind\":\"message\"")).count(), 400);
     assert!(text.contains(r#""client_id":"someone""#));
-    assert_eq!(Fjall::open(&copy, SyncMode::Always).unwrap().cut_off(), [] as [String; 0]);
+    assert_eq!(Durable::open(&copy, SyncMode::Always).unwrap().cut_off(), [] as [String; 0]);
 }
 
 #[test]
@@ -340,16 +385,20 @@ fn a_damaged_table_is_left_out() {
     let copy = original.directory.join("copy");
     copy_all(&original.directory.join("original"), &copy);
     // What was compacted away goes when it is opened.
-    drop(Fjall::open(&copy, SyncMode::Always).unwrap());
+    drop(Durable::open(&copy, SyncMode::Always).unwrap());
+    // The log is written over, but for its end.
+    let last = original.batches[original.batches.len() - 1].0;
+    let mut file = OpenOptions::new().write(true).open(log(&copy)).unwrap();
+    file.write_all(&vec![0; usize::try_from(last).unwrap()]).unwrap();
     // The largest file of a table: the messages.
     let mut all = Vec::new();
     files(&copy.join("db/keyspaces"), &mut all);
     let (path, length) = all.into_iter().max_by_key(|(_, length)| *length).unwrap();
-    damage(&path, length / 2, false, 0);
-    let error = Fjall::open(&copy, SyncMode::Always).unwrap_err();
+    damage(&path, length / 2, Harm::Flip(0));
+    let error = Durable::open(&copy, SyncMode::Always).unwrap_err();
     assert!(error.to_string().contains("not as it was written"), "{error}");
     assert!(repair(&copy).unwrap().iter().any(|finding| finding.is_damage));
-    let store = Fjall::open(&copy, SyncMode::Always).unwrap();
+    let mut store = Durable::open(&copy, SyncMode::Always).unwrap();
     let mut messages = 0;
     store
         .restore(1, usize::MAX, &mut |_, restored| {
@@ -360,4 +409,8 @@ fn a_damaged_table_is_left_out() {
         })
         .unwrap();
     assert!(messages > 1500 && messages < 1920, "{messages}");
+    drop(store);
+    // And it is a store like any other from then on.
+    drop(Durable::open(&copy, SyncMode::Always).unwrap());
+    assert!(!check(&copy).unwrap().iter().any(|finding| finding.is_damage));
 }

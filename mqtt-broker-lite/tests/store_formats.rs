@@ -22,7 +22,7 @@ use mqtt_broker_lite::core::{
     Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, StoredWill,
     SubscriptionRecord,
 };
-use mqtt_broker_lite::store::{Fjall, Store, SyncMode, Written, check, dump};
+use mqtt_broker_lite::store::{Durable, Store, SyncMode, Written, check, dump};
 use mqtt_packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ fn changes() -> [Vec<Change>; 2] {
 
 /// A store with all of it, as it is after SIGKILL.
 fn make(directory: &Path) {
-    let mut store = Fjall::open(directory, SyncMode::Always).unwrap();
+    let mut store = Durable::open(directory, SyncMode::Always).unwrap();
     let writer = ShardId(0);
     for (number, changes) in (1..).zip(changes()) {
         store.commit(&[Written { writer, cause: Cause { shard: writer, number }, changes }]).unwrap();
@@ -129,7 +129,17 @@ fn make(directory: &Path) {
         }
     }
     drop(store);
-    // The rest of a journal is zeros.
+    // The rest of a journal is zeros, and that of a file of the log; how long that is is its name.
+    for entry in fs::read_dir(directory.join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some() {
+            let content = fs::read(&path).unwrap();
+            let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let used = used.next_multiple_of(4096);
+            fs::write(path.with_extension(used.to_string()), &content[..used]).unwrap();
+            fs::remove_file(path).unwrap();
+        }
+    }
     for entry in fs::read_dir(directory.join("db")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "jnl") {

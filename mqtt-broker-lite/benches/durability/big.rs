@@ -5,7 +5,7 @@ use crate::server::{Server, directory};
 use mqtt_broker_lite::core::{
     Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
 };
-use mqtt_broker_lite::store::{Fjall, Store, SyncMode, Written};
+use mqtt_broker_lite::store::{Durable, Store, SyncMode, Written};
 use mqtt_packet::{QoS, SubscribeOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn queued(number: u64, owner: u64, sequence: u64, publisher: &Arc<Client>) -> [C
 
 /// A store with so many messages for sessions, the first of which is the subscriber's.
 fn fill(directory: &Path, messages: u64) {
-    let mut store = Fjall::open(directory, SyncMode::Off).unwrap();
+    let mut store = Durable::open(directory, SyncMode::Off).unwrap();
     let publisher = client("publisher");
     let mut cause = 0;
     let mut write = |changes| {

@@ -1,7 +1,7 @@
 //! What durability costs: `scripts/durability [rates|brokers|start|memory]`, all of them if none is named.
 //!
 //! - `rates`: messages of QoS 1 that are on the disk before they are acknowledged, beside the raw disk, the bare database
-//!   and a log of recycled segments that write the same.
+//!   and a log of recycled segments that write the same. Numbers: so many in flight, instead of 1, 64 and 512.
 //! - `brokers`: the same publishers at other brokers; each is killed at the end, and what was acknowledged is counted.
 //! - `start`: the start with a million messages. `memory`: with ten million.
 //!
@@ -50,7 +50,8 @@ fn main() {
     let named = |name| arguments.iter().any(|argument| argument == name);
     let all = !["rates", "brokers", "start", "memory"].into_iter().any(named);
     if all || named("rates") {
-        rates(effort);
+        let numbers: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+        rates(effort, if numbers.is_empty() { &[1, 64, 512] } else { &numbers });
     }
     if all || named("brokers") {
         brokers(effort);
@@ -66,7 +67,7 @@ fn main() {
 /// What one round gives: how many messages a batch had, and what ours, the raw disk, the database and the log do.
 type Round = (f64, [Outcome; 4]);
 
-fn rates(effort: Effort) {
+fn rates(effort: Effort, numbers: &[usize]) {
     println!(
         "QoS 1, payload of {} bytes, one publisher; removed {} messages later",
         load::PAYLOAD,
@@ -89,7 +90,7 @@ fn rates(effort: Effort) {
         "written",
         "fjall"
     );
-    for in_flight in [1, 64, 512] {
+    for &in_flight in numbers {
         let mut rounds: Vec<Round> = (0..effort.rounds).map(|_| one_round(in_flight, effort.time)).collect();
         rounds.sort_by(|(_, [one, ..]), (_, [other, ..])| one.rate.total_cmp(&other.rate));
         let (batch, [ours, raw, fjall, log]) = rounds[rounds.len() / 2];

@@ -194,7 +194,7 @@ impl Writer {
                     // What comes later is not to be seen.
                     return Ok(false);
                 }
-                Order::Backup(target, done) => self.backup(target, done),
+                Order::Backup(target, done) => self.backup(target, done)?,
                 Order::Close => return Ok(true),
             }
             if changes >= BATCH {
@@ -265,13 +265,18 @@ impl Writer {
     }
 
     /// Lets another thread copy what is committed now.
-    fn backup(&self, target: PathBuf, done: SyncSender<Result<(), StoreError>>) {
-        let Some(copy) = self.store.copier() else {
-            return;
+    fn backup(
+        &mut self,
+        target: PathBuf,
+        done: SyncSender<Result<(), StoreError>>,
+    ) -> Result<(), StoreError> {
+        let Some(copy) = self.store.copier()? else {
+            return Ok(());
         };
         let thread = std::thread::Builder::new().name("mqtt-backup".to_owned());
         // If there is no thread, whoever waits learns that nobody answers.
         let _ = thread.spawn(move || done.send(copy(&target)));
+        Ok(())
     }
 
     /// Says to each shard what of its is safe.

@@ -23,7 +23,7 @@ mod worker;
 use crate::access::Access as FileAccess;
 use crate::core::{Access, AllowAll, Client, Credentials, Policy, Settings, Shard, ShardId, Verdict};
 #[cfg(feature = "persistence")]
-use crate::store::Fjall;
+use crate::store::Durable;
 use crate::store::{Limits, Store, StoreError, SyncMode, WINDOW_BYTES};
 #[cfg(feature = "access")]
 pub(crate) use ask::Answer;
@@ -419,7 +419,7 @@ impl Builder {
         let Some(directory) = &self.data else {
             return Ok(None);
         };
-        let store = Fjall::open(directory, self.sync)
+        let store = Durable::open(directory, self.sync)
             .map_err(|source| StartError::Store { directory: directory.clone(), source })?;
         Ok(Some(Box::new(store.with_limits(self.limits))))
     }

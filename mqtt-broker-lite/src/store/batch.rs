@@ -27,6 +27,8 @@ struct Step {
 impl Batch {
     /// Under which key of [`Kind::Meta`] a batch has its number and checksum.
     pub(super) const KEY: &'static [u8] = b"batch";
+    /// Under which key is up to which batch everything of the log is here; it comes right before that.
+    pub(super) const LOG: &'static [u8] = b"log";
 
     pub(super) fn is_empty(&self) -> bool {
         self.steps.iter().all(|step| step.is_void)
@@ -65,16 +67,6 @@ impl Batch {
             Entry::Vacant(free) => {
                 free.insert(next);
                 None
-            }
-        }
-    }
-
-    /// Takes back everything of this batch under a prefix.
-    pub(super) fn forget(&mut self, kind: Kind, prefix: &[u8]) {
-        for step in &mut self.steps {
-            if step.kind == kind && step.key.starts_with(prefix) {
-                step.value = None;
-                step.is_void = step.is_new;
             }
         }
     }

@@ -2,14 +2,17 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A store touches files.
 
+use super::scan::{self, Found};
 use super::{StoreError, SyncMode, journals};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The format of everything in the directory; what has changed counts it up. What is older is read as it is, and new
-/// records beside it are of the newest format: 2 keeps a message for one queue with its place there.
-const FORMAT: u32 = 2;
+/// records beside it are of the newest format: 2 keeps a message for one queue with its place there, 3 has a log.
+const FORMAT: u32 = 3;
+/// Since then there is a log.
+const WITH_LOG: u32 = 3;
 const TITLE: &str = "mqtt-broker-lite data, format ";
 
 /// A data directory that is ours alone for as long as this lives.
@@ -94,32 +97,49 @@ impl Directory {
     }
 
     /// Nobody writes here any more: what was written last, and how long the journals are.
-    pub(super) fn end(&self, last_batch: u64) -> Result<(), StoreError> {
-        Ok(write_whole(&self.path, "closed", self.ending(last_batch)?.as_bytes())?)
+    pub(super) fn end(&self, last_batch: u64, log: Option<u64>) -> Result<(), StoreError> {
+        Ok(write_whole(&self.path, "closed", self.ending(last_batch, log)?.as_bytes())?)
     }
 
-    fn ending(&self, last_batch: u64) -> Result<String, StoreError> {
+    fn ending(&self, last_batch: u64, log: Option<u64>) -> Result<String, StoreError> {
         let mut text = format!("batch {last_batch}\n");
         for journal in journals::files(&self.database())? {
             let name = journal.file_name().unwrap_or_default().display().to_string();
             text.push_str(&format!("{name} {}\n", fs::metadata(&journal)?.len()));
         }
+        if let Some(last) = log {
+            text.push_str(&format!("log {last}\n"));
+        }
         Ok(text)
     }
 
-    /// What a proper end left is still there.
-    pub(super) fn check_ending(&self, last_batch: u64) -> Result<(), StoreError> {
+    /// What a proper end left is still there: the last batches of the journals and of the log.
+    pub(super) fn check_ending(&self, last_batch: u64, log: Option<u64>) -> Result<(), StoreError> {
         match fs::read_to_string(self.path.join("closed")) {
-            Ok(text) if text == self.ending(last_batch)? => Ok(()),
-            Ok(_) => {
-                Err(StoreError::Damaged("the journals do not end as they did when it was closed".to_owned()))
-            }
+            Ok(text) if text == self.ending(last_batch, log)? => Ok(()),
+            Ok(_) => Err(StoreError::Damaged(
+                "the journals or the log do not end as they did when it was closed".to_owned(),
+            )),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 Err(StoreError::Damaged("the file `closed` cannot be read".to_owned()))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether everything was moved into the database when it was used last.
+    pub(super) fn is_closed(&self) -> bool {
+        self.path.join("closed").exists()
+    }
+
+    /// What is in the log; nothing where there is none yet.
+    pub(super) fn read_log(&self) -> Result<Option<Found>, StoreError> {
+        let found = scan::read(&self.log())?;
+        if found.is_none() && self.format >= WITH_LOG && self.path.join("mode").exists() {
+            return Err(StoreError::Damaged("the log is gone".to_owned()));
+        }
+        Ok(found)
     }
 
     /// What was missing was found to be missing, and the rest is to be used.
@@ -133,6 +153,11 @@ impl Directory {
 
     pub(super) fn is_repaired(&self) -> bool {
         self.path.join("repaired").exists()
+    }
+
+    /// Where the log is.
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("log")
     }
 
     /// Where the database is.
@@ -192,7 +217,7 @@ pub(super) fn write_whole(directory: &Path, name: &str, content: &[u8]) -> io::R
 }
 
 /// Files that only their owner may read.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options

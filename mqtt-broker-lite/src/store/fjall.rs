@@ -1,24 +1,29 @@
-//! A store on disk: the tables of an embedded database, written by batches that are numbered and checked.
+//! The database below the log: the tables of an embedded database, written by batches that are numbered and checked.
 
 #![allow(clippy::disallowed_methods)] // A store touches files.
 
 use super::batch::Batch;
 use super::directory::Directory;
+use super::durable::Durable;
 use super::journals;
+use super::moving::Record;
 use super::record::{self, Kind, Unreadable};
 use super::restoring::Restoring;
-use super::{Copier, Limits, Restored, Store, StoreError, SyncMode, WINDOW_BYTES, Written, tables};
+use super::{Limits, Restored, Store, StoreError, SyncMode, tables};
 use crate::core::{Change, MessageNumber, SessionNumber, ShardId};
 use fjall::{
     Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice, Snapshot,
 };
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Under which key of [`Kind::Meta`] the count of shards is.
 const SHARDS: &[u8] = b"shards";
 /// How much is copied at once.
 const COPY: usize = 1 << 20;
+/// So many records are removed at once.
+const MANY: usize = 10_000;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// What the journals may take before tables are written to be rid of them.
@@ -43,8 +48,8 @@ impl From<fjall::Error> for StoreError {
     }
 }
 
-/// The store.
-pub struct Fjall {
+/// The database of a store.
+pub(super) struct Fjall {
     directory: Directory,
     database: Database,
     /// In the order of [`Kind::ALL`].
@@ -53,11 +58,6 @@ pub struct Fjall {
     last_batch: u64,
     limits: Limits,
     cut_off: Vec<String>,
-    /// The keys of [`Kind::InFlight`]: most of what is in flight is stored with its place in the queue.
-    in_flight: HashSet<Slice>,
-    /// Memory that each batch uses again.
-    batch: Batch,
-    room: Vec<u8>,
 }
 
 /// Looks at a key and its value.
@@ -72,7 +72,8 @@ pub(super) struct Still {
 impl Still {
     /// Writes it as a store of its own into a directory that is missing or empty.
     pub(super) fn copy_to(&self, target: &Path) -> Result<(), StoreError> {
-        let mut copy = Fjall::open(target, SyncMode::Off)?;
+        let mut store = Durable::open(target, SyncMode::Off)?;
+        let copy = store.whole()?;
         if copy.last_batch > 0 {
             return Err(StoreError::Foreign(target.to_owned()));
         }
@@ -90,7 +91,7 @@ impl Still {
             }
             copy.write(&mut batch)?;
         }
-        copy.close()
+        store.close()
     }
 }
 
@@ -101,28 +102,20 @@ impl std::fmt::Debug for Fjall {
 }
 
 impl Fjall {
-    /// Opens the store in a directory; an empty or missing one becomes a new store.
-    ///
-    /// # Errors
-    /// Why it cannot be used.
-    pub fn open(directory: &Path, sync: SyncMode) -> Result<Self, StoreError> {
-        let directory = Directory::open(directory)?;
-        let journals = if directory.has_store()? { examine(&directory)? } else { Examined::default() };
-        let mut store = Self::open_database(directory, sync)?;
-        store.cut_off = journals.cut_off;
+    /// Opens the database in a directory, which is made if there is none; the log ends with this batch.
+    pub(super) fn open(directory: Directory, sync: SyncMode, log: Option<u64>) -> Result<Self, StoreError> {
+        let journals = if directory.has_store()? { examine(&directory, log)? } else { Examined::default() };
+        let mut database = Self::open_database(directory, sync)?;
+        database.cut_off = journals.cut_off;
         // Tables may know of batches that the journals have lost.
-        if journals.last.is_some_and(|last| last != store.last_batch) && !store.directory.is_repaired() {
+        if journals.last.is_some_and(|last| last != database.last_batch) && !database.directory.is_repaired()
+        {
             let last = journals.last.unwrap_or_default();
             let what =
-                format!("the journals end with batch {last}, but there was batch {}", store.last_batch);
+                format!("the journals end with batch {last}, but there was batch {}", database.last_batch);
             return Err(StoreError::Damaged(what));
         }
-        for guard in store.table(Kind::InFlight).iter() {
-            let key = guard.key()?;
-            store.in_flight.insert(key);
-        }
-        store.directory.begin(sync)?;
-        Ok(store)
+        Ok(database)
     }
 
     /// Opens it though it is damaged, to read what is left.
@@ -147,9 +140,6 @@ impl Fjall {
             last_batch: 0,
             limits: Limits::default(),
             cut_off: Vec::new(),
-            in_flight: HashSet::new(),
-            batch: Batch::default(),
-            room: Vec::new(),
         };
         if let Some(value) = store.table(Kind::Meta).get(Batch::KEY)? {
             store.last_batch = Batch::number(&value).ok_or(Unreadable(Kind::Meta))?;
@@ -157,23 +147,104 @@ impl Fjall {
         Ok(store)
     }
 
-    /// How much of the disk it may take.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
+    pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self
     }
 
-    /// What opening it cut off: the rest of a batch that was not written to its end.
-    pub fn cut_off(&self) -> &[String] {
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(super) fn cut_off(&self) -> &[String] {
         &self.cut_off
+    }
+
+    pub(super) fn tables(&self) -> [Keyspace; Kind::ALL.len()] {
+        self.tables.clone()
+    }
+
+    /// The number of its own last batch.
+    pub(super) fn last_batch(&self) -> u64 {
+        self.last_batch
+    }
+
+    /// Up to which batch everything of the log is here.
+    pub(super) fn log_base(&self) -> Result<u64, StoreError> {
+        match self.table(Kind::Meta).get(Batch::LOG)? {
+            Some(value) => Ok(u64::from_be_bytes(*value.first_chunk().ok_or(Unreadable(Kind::Meta))?)),
+            None => Ok(0),
+        }
+    }
+
+    /// Takes what is left of the log up to a batch; it is on the disk then.
+    pub(super) fn take(&mut self, records: Vec<Record>, last: u64) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (kind, key, value) in records {
+            match value {
+                Some(value) => batch.put(kind, key, value),
+                None => batch.remove(kind, key),
+            }
+        }
+        batch.put(Kind::Meta, Batch::LOG.into(), last.to_be_bytes().into());
+        self.write(&mut batch)?;
+        self.persist(PersistMode::SyncAll)
+    }
+
+    /// Removes everything under a number, bit by bit: who begins again ends with the same.
+    pub(super) fn forget(&mut self, number: SessionNumber) -> Result<(), StoreError> {
+        let prefix = record::key(number);
+        let mut batch = Batch::default();
+        for kind in [Kind::Subscription, Kind::Queue, Kind::InFlight, Kind::Received] {
+            for guard in self.table(kind).clone().prefix(&prefix) {
+                batch.remove(kind, guard.key()?);
+                if batch.len() >= MANY {
+                    self.write(&mut batch)?;
+                }
+            }
+        }
+        for kind in [Kind::Session, Kind::Group] {
+            if self.table(kind).contains_key(&prefix)? {
+                batch.remove(kind, prefix.clone());
+            }
+        }
+        self.write(&mut batch)
+    }
+
+    /// The places of a queue between these, and their values.
+    pub(super) fn queue<'a>(
+        &'a self,
+        snapshot: &Snapshot,
+        session: SessionNumber,
+        between: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = Result<(u64, Slice), StoreError>> + use<'a> {
+        let keys = record::pair(session, *between.start())..=record::pair(session, *between.end());
+        snapshot.range(self.table(Kind::Queue), keys).map(|guard| {
+            let (key, value) = guard.into_inner()?;
+            let (_, [sequence]) = key
+                .as_chunks::<8>()
+                .0
+                .split_at_checked(1)
+                .and_then(|(one, other)| Some((one, other.first_chunk::<1>()?)))
+                .ok_or(Unreadable(Kind::Queue))?;
+            Ok((u64::from_be_bytes(*sequence), value))
+        })
+    }
+
+    /// The changes that made the records of a kind.
+    pub(super) fn all(&self, kind: Kind) -> Result<Vec<Change>, StoreError> {
+        let mut found = Vec::new();
+        self.each(kind, &mut |key, value| {
+            found.extend(record::changes(kind, key, value)?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Writes everything into tables without what was removed, which gives back its space.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn compact(&self) -> Result<(), StoreError> {
+    pub(super) fn compact(&self) -> Result<(), StoreError> {
         for table in &self.tables {
             table.rotate_memtable_and_wait()?;
             table.major_compact()?;
@@ -286,41 +357,11 @@ impl Fjall {
             let table = self.table(kind);
             match value {
                 Some(value) => written.insert(table, key, value),
-                None if kind == Kind::Message => written.remove_weak(table, key),
                 None => written.remove(table, key),
             }
         }
         written.commit()?;
         self.last_batch = number;
-        Ok(())
-    }
-
-    /// Adds what a change does to a batch.
-    fn add(&mut self, step: record::Step, steps: &mut Batch) -> Result<(), StoreError> {
-        match step {
-            record::Step::Put(kind, key, value) => {
-                if kind == Kind::InFlight {
-                    self.in_flight.insert(key.clone());
-                }
-                steps.put(kind, key, value);
-            }
-            // It may be stored with its place in the queue, and go with that.
-            record::Step::Remove(Kind::InFlight, key) if !self.in_flight.remove(&key) => {}
-            record::Step::Remove(kind, key) => steps.remove(kind, key),
-            record::Step::Forget(number) => {
-                let prefix = record::key(number);
-                for kind in [Kind::Subscription, Kind::Queue, Kind::InFlight, Kind::Received] {
-                    steps.forget(kind, &prefix);
-                    for guard in self.table(kind).prefix(&prefix) {
-                        steps.remove(kind, guard.key()?);
-                    }
-                }
-                steps.remove(Kind::Session, prefix.clone());
-                steps.remove(Kind::Group, prefix.clone());
-                self.in_flight.retain(|key| !key.starts_with(&prefix));
-            }
-            record::Step::Nothing => {}
-        }
         Ok(())
     }
 
@@ -338,7 +379,7 @@ struct Examined {
 
 /// Looks at all files before the database does. What an interrupted write left at the end is cut off; what was stored and
 /// is not there is an error.
-fn examine(directory: &Directory) -> Result<Examined, StoreError> {
+fn examine(directory: &Directory, log: Option<u64>) -> Result<Examined, StoreError> {
     let database = directory.database();
     let damage = tables::damage(&database)?;
     if !damage.is_empty() {
@@ -356,7 +397,7 @@ fn examine(directory: &Directory) -> Result<Examined, StoreError> {
         journals = journals::read(&database)?;
     }
     if let Some(last) = journals.last {
-        directory.check_ending(last)?;
+        directory.check_ending(last, log)?;
     }
     if let Some((file, at, length)) = &journals.torn {
         let file_name = file.file_name().unwrap_or_default().display();
@@ -378,26 +419,9 @@ fn options(kind: Kind) -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(memtable)
 }
 
-impl Store for Fjall {
-    fn commit(&mut self, batch: &[Written]) -> Result<(), StoreError> {
-        let mut steps = std::mem::take(&mut self.batch);
-        for written in batch {
-            let mut rest = &written.changes[..];
-            while let Some((step, used)) = record::step(rest, &mut self.room) {
-                self.add(step, &mut steps)?;
-                rest = rest.get(used..).unwrap_or_default();
-            }
-        }
-        self.write(&mut steps)?;
-        self.batch = steps;
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        self.persist(PersistMode::SyncData)
-    }
-
-    fn last_number(&self) -> Result<u64, StoreError> {
+impl Fjall {
+    /// See [`Store`].
+    pub(super) fn last_number(&self) -> Result<u64, StoreError> {
         let mut last = 0;
         for kind in [Kind::Session, Kind::Group, Kind::Message] {
             let table = self.table(kind);
@@ -420,7 +444,8 @@ impl Store for Fjall {
         Ok(last)
     }
 
-    fn restore(
+    /// See [`Store`].
+    pub(super) fn restore(
         &self,
         shards: u16,
         window: usize,
@@ -429,34 +454,13 @@ impl Store for Fjall {
         Restoring::new(self, shards, window).run(give)
     }
 
-    fn read_queue(
-        &self,
-        session: SessionNumber,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<Change>, StoreError> {
-        let snapshot = self.database.snapshot();
-        let behind = record::pair(session, after.saturating_add(1))..=record::pair(session, u64::MAX);
-        let mut found = Vec::new();
-        let mut bytes = 0_usize;
-        for guard in snapshot.range(self.table(Kind::Queue), behind).take(limit) {
-            let (key, value) = guard.into_inner()?;
-            let (queued, with, _) = record::place_of(&key, &value)?;
-            // Whoever wants all only wants to know which.
-            if limit < usize::MAX {
-                let message = self.message_of(&snapshot, &queued, with)?;
-                bytes = bytes.saturating_add(message.as_ref().map_or(0, record::size));
-                found.extend(message);
-            }
-            found.push(queued);
-            if bytes >= WINDOW_BYTES {
-                break;
-            }
-        }
-        Ok(found)
+    /// Whether it was used with so many shards the last time.
+    pub(super) fn is_tidy(&self, shards: u16) -> Result<bool, StoreError> {
+        Ok(self.table(Kind::Meta).get(SHARDS)?.as_deref() == Some(&shards.to_be_bytes()))
     }
 
-    fn tidy(&mut self, shards: u16) -> Result<(), StoreError> {
+    /// See [`Store`].
+    pub(super) fn tidy(&mut self, shards: u16) -> Result<(), StoreError> {
         let now = shards.to_be_bytes();
         let before = self.table(Kind::Meta).get(SHARDS)?;
         if before.as_deref() == Some(&now) {
@@ -483,19 +487,17 @@ impl Store for Fjall {
         self.write(&mut batch)
     }
 
-    fn has_room(&self) -> Result<bool, StoreError> {
+    /// Whether there is room for more, beside so much that is taken.
+    pub(super) fn has_room(&self, beside: u64) -> Result<bool, StoreError> {
         let disk = rustix::fs::statvfs(&self.directory.path).map_err(std::io::Error::from)?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        Ok(free >= self.limits.min_free && self.database.disk_space()? <= self.limits.max_size)
+        let size = self.database.disk_space()?.saturating_add(beside);
+        Ok(free >= self.limits.min_free && size <= self.limits.max_size)
     }
 
-    fn copier(&self) -> Option<Copier> {
-        let still = self.snapshot();
-        Some(Box::new(move |target| still.copy_to(target)))
-    }
-
-    fn close(&mut self) -> Result<(), StoreError> {
+    /// Makes everything safe at the end, if the log ends with this batch.
+    pub(super) fn close(&mut self, log: Option<u64>) -> Result<(), StoreError> {
         self.persist(PersistMode::SyncAll)?;
-        self.directory.end(self.last_batch)
+        self.directory.end(self.last_batch, log)
     }
 }

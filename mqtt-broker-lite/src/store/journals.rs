@@ -22,6 +22,8 @@ const MAGIC: &[u8; 4] = b"FJL\x03";
 pub(super) struct Journals {
     /// The number of the last batch, if there is one.
     pub(super) last: Option<u64>,
+    /// Up to which batch the database has everything of the log, if a batch says that.
+    pub(super) known: Option<u64>,
     /// How many batches there are.
     pub(super) batches: u64,
     /// What is wrong, and where the journals could be cut to be right again.
@@ -81,6 +83,7 @@ impl Journals {
                     return;
                 }
                 self.last = Some(number);
+                self.known = seen.known.or(self.known);
                 self.batches = self.batches.saturating_add(1);
             }
             at = at.saturating_add(seen.length);
@@ -139,6 +142,7 @@ struct Seen {
     length: usize,
     /// Our number; the database has batches of its own that have none.
     number: Option<u64>,
+    known: Option<u64>,
 }
 
 /// The batch that begins here, if it is whole.
@@ -151,9 +155,11 @@ fn read_batch(bytes: &[u8]) -> Option<Seen> {
     let _ = take::<8>(&mut rest)?;
     let body = rest;
     let mut sum = Xxh3::new();
-    let mut number = None;
+    let (mut number, mut known) = (None, None);
+    let mut before: Option<Item<'_>> = None;
     for left in (0..items).rev() {
-        let (key, value) = read_item(&mut rest)?;
+        let item = read_item(&mut rest)?;
+        let Item { table, key, value } = item;
         // The last word is about the batch itself.
         if left == 0
             && key == Batch::KEY
@@ -165,8 +171,12 @@ fn read_batch(bytes: &[u8]) -> Option<Seen> {
                 return None;
             }
             number = Some(sealed);
+            let before = before.filter(|before| before.table == table && before.key == Batch::LOG);
+            known =
+                before.and_then(|before| before.value?.first_chunk()).map(|value| u64::from_be_bytes(*value));
         }
         batch::add(&mut sum, key, value);
+        before = Some(item);
     }
     let length = body.len().checked_sub(rest.len())?;
     if take::<1>(&mut rest)? != [3] {
@@ -176,18 +186,26 @@ fn read_batch(bytes: &[u8]) -> Option<Seen> {
     if &take::<4>(&mut rest)? != MAGIC || xxhash_rust::xxh3::xxh3_64(body.get(..length)?) != stated {
         return None;
     }
-    Some(Seen { length: bytes.len().checked_sub(rest.len())?, number })
+    Some(Seen { length: bytes.len().checked_sub(rest.len())?, number, known })
 }
 
-/// A key and its value; nothing where it is removed.
-fn read_item<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+/// What is put or removed.
+#[derive(Clone, Copy)]
+struct Item<'a> {
+    table: [u8; 8],
+    key: &'a [u8],
+    /// Nothing where it is removed.
+    value: Option<&'a [u8]>,
+}
+
+fn read_item<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
     match take::<1>(rest)? {
         [2] => {}
         // A table was emptied, which we never do.
         _ => return None,
     }
     let [kind, packing] = take(rest)?;
-    let _ = take::<8>(rest)?;
+    let table = take(rest)?;
     let key = u16::from_le_bytes(take(rest)?);
     let _ = take::<4>(rest)?;
     let value = u32::from_le_bytes(take(rest)?);
@@ -197,7 +215,7 @@ fn read_item<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     let (key, behind) = rest.split_at_checked(usize::from(key))?;
     let (value, behind) = behind.split_at_checked(usize::try_from(value).ok()?)?;
     *rest = behind;
-    Some((key, (kind == 0).then_some(value)))
+    Some(Item { table, key, value: (kind == 0).then_some(value) })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

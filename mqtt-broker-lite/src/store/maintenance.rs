@@ -5,10 +5,11 @@
 #[cfg(unix)]
 use super::CONTROL;
 use super::directory::Directory;
+use super::durable::Durable;
 use super::fjall::Fjall;
 use super::json;
 use super::record::{self, Kind};
-use super::{StoreError, SyncMode, journals, tables};
+use super::{StoreError, SyncMode, journals, scan, tables};
 use std::fs;
 use std::io::Write;
 #[cfg(unix)]
@@ -46,15 +47,20 @@ pub fn check(directory: &Path) -> Result<Vec<Finding>, StoreError> {
         return Ok(vec![Finding::note("nothing was stored yet")]);
     }
     let database = directory.database();
-    let mut findings: Vec<_> = tables::damage(&database)?.into_iter().map(Finding::damage).collect();
     let journals = journals::read(&database)?;
+    let (mut findings, log, below) = check_log(&directory, journals.known)?;
+    findings.extend(tables::damage(&database)?.into_iter().map(Finding::damage));
     let last = journals.last.unwrap_or_default();
     findings
         .push(Finding::note(format!("{} batches in the journals, up to number {last}", journals.batches)));
     if let Some(damage) = journals.damage {
         findings.push(Finding::damage(damage.what));
-    } else if let Err(error) = directory.check_ending(last) {
+    } else if let Err(error) = directory.check_ending(last, log) {
         findings.push(Finding::damage(error.to_string()));
+    } else if journals.last.is_some() && below > last && !directory.is_repaired() {
+        findings.push(Finding::damage(format!(
+            "the journals end with batch {last}, but the log was written after batch {below}"
+        )));
     }
     if let Some((file, at, length)) = journals.torn {
         let name = file.file_name().unwrap_or_default().display();
@@ -63,6 +69,29 @@ pub fn check(directory: &Path) -> Result<Vec<Finding>, StoreError> {
         )));
     }
     Ok(findings)
+}
+
+/// What is in the log, its last batch, and after which batch of the database it was written.
+fn check_log(
+    directory: &Directory,
+    known: Option<u64>,
+) -> Result<(Vec<Finding>, Option<u64>, u64), StoreError> {
+    let found = match directory.read_log() {
+        Ok(found) => found.unwrap_or_default(),
+        Err(StoreError::Damaged(what)) => return Ok((vec![Finding::damage(what)], None, 0)),
+        Err(error) => return Err(error),
+    };
+    let last = found.last();
+    let known = if directory.is_closed() { last.max(known) } else { known }.unwrap_or_default();
+    let needed = found.needed(known);
+    let mut findings = vec![Finding::note(format!(
+        "{needed} batches in the log that the database may not have, up to number {}",
+        last.unwrap_or_default()
+    ))];
+    let verdict = found.judge(known, directory.is_repaired());
+    findings.extend(verdict.damage.into_iter().map(Finding::damage));
+    findings.extend(verdict.torn.map(Finding::note));
+    Ok((findings, last, found.below()))
 }
 
 /// Makes a store usable again that is damaged: what cannot be read is left out, and kept beside it in `damaged`.
@@ -76,6 +105,7 @@ pub fn repair(directory: &Path) -> Result<Vec<Finding>, StoreError> {
     }
     let mut done = Vec::new();
     let owned = Directory::existing(directory)?;
+    done.extend(scan::repair(&owned.log())?.into_iter().map(Finding::damage));
     let database = owned.database();
     while let Some(damage) = journals::read(&database)?.damage {
         done.push(Finding::damage(format!("{}: cut off here", damage.what)));
@@ -102,12 +132,14 @@ fn salvage(directory: &Path) -> Result<Finding, StoreError> {
     let aside = directory.join("damaged");
     let kept = {
         let old = Fjall::open_damaged(directory)?;
-        let mut new = Fjall::open(&fresh, SyncMode::Always)?;
+        let mut new = Fjall::open(Directory::open(&fresh)?, SyncMode::Always, None)?;
         let mut kept = 0_u64;
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Meta) {
             kept = kept.saturating_add(new.copy_table(&old, kind)?);
         }
-        super::Store::close(&mut new)?;
+        // The log goes on where it was.
+        new.take(Vec::new(), old.log_base().unwrap_or_default())?;
+        new.close(None)?;
         kept
     };
     super::directory::make(&aside)?;
@@ -126,16 +158,16 @@ fn salvage(directory: &Path) -> Result<Finding, StoreError> {
 /// It cannot be read, or not be written.
 pub fn dump(directory: &Path, out: &mut impl Write) -> Result<(), StoreError> {
     drop(Directory::existing(directory)?);
-    let store = Fjall::open(directory, SyncMode::Always)?;
+    let mut store = Durable::open(directory, SyncMode::Always)?;
+    let database = store.whole()?;
     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Meta) {
-        store.each(kind, &mut |key, value| {
+        database.each(kind, &mut |key, value| {
             for change in record::changes(kind, key, value)? {
                 writeln!(out, "{}", json::line(&change))?;
             }
             Ok(())
         })?;
     }
-    let mut store = store;
     super::Store::close(&mut store)
 }
 
@@ -152,8 +184,8 @@ pub fn backup(directory: &Path, target: &Path) -> Result<(), StoreError> {
     }
     #[cfg(not(unix))]
     drop(Directory::existing(directory)?);
-    let mut store = Fjall::open(directory, SyncMode::Always)?;
-    store.snapshot().copy_to(target)?;
+    let mut store = Durable::open(directory, SyncMode::Always)?;
+    store.whole()?.snapshot().copy_to(target)?;
     super::Store::close(&mut store)
 }
 
@@ -182,7 +214,7 @@ fn ask_for_backup(directory: &Path, target: &Path) -> Result<(), StoreError> {
 /// It cannot be read or written.
 pub fn compact(directory: &Path) -> Result<(), StoreError> {
     drop(Directory::existing(directory)?);
-    let mut store = Fjall::open(directory, SyncMode::Always)?;
+    let mut store = Durable::open(directory, SyncMode::Always)?;
     store.compact()?;
     super::Store::close(&mut store)
 }

@@ -130,14 +130,14 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn last_number(&self) -> Result<u64, StoreError> {
+    fn last_number(&mut self) -> Result<u64, StoreError> {
         let sessions = self.sessions.keys().chain(self.groups.keys()).map(|number| number.0);
         let numbers = sessions.chain(self.messages.keys().map(|number| number.0));
         Ok(numbers.map(|number| MessageNumber(number).count()).max().unwrap_or(0))
     }
 
     fn restore(
-        &self,
+        &mut self,
         shards: u16,
         _: usize,
         give: &mut dyn FnMut(ShardId, Restored<'_>),

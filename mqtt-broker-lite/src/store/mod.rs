@@ -6,23 +6,35 @@ mod batch;
 #[cfg(feature = "persistence")]
 mod directory;
 #[cfg(feature = "persistence")]
+mod durable;
+#[cfg(feature = "persistence")]
 mod fjall;
 #[cfg(feature = "persistence")]
 mod journals;
 #[cfg(feature = "persistence")]
 mod json;
 #[cfg(feature = "persistence")]
+mod log;
+#[cfg(feature = "persistence")]
 mod maintenance;
 mod memory;
+#[cfg(feature = "persistence")]
+mod moving;
 #[cfg(feature = "persistence")]
 mod record;
 #[cfg(feature = "persistence")]
 mod restoring;
 #[cfg(feature = "persistence")]
+mod scan;
+#[cfg(feature = "persistence")]
+mod step;
+#[cfg(feature = "persistence")]
 mod tables;
+#[cfg(feature = "persistence")]
+mod young;
 
 #[cfg(feature = "persistence")]
-pub use fjall::Fjall;
+pub use durable::Durable;
 #[cfg(feature = "persistence")]
 pub use maintenance::{Finding, backup, check, compact, dump, repair};
 pub use memory::Memory;
@@ -150,7 +162,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// It cannot be read.
-    fn last_number(&self) -> Result<u64, StoreError>;
+    fn last_number(&mut self) -> Result<u64, StoreError>;
 
     /// Gives back what is stored, to each of so many shards what is at home there, in the order in which
     /// [`Shard::restore`](crate::core::Shard::restore) wants it, piece by piece. Of each session's messages as many as
@@ -159,7 +171,7 @@ pub trait Store: Send {
     /// # Errors
     /// It cannot be read.
     fn restore(
-        &self,
+        &mut self,
         shards: u16,
         window: usize,
         give: &mut dyn FnMut(ShardId, Restored<'_>),
@@ -186,8 +198,11 @@ pub trait Store: Send {
 
     /// What makes a consistent copy of everything that is committed now, into a directory, by another thread; nothing
     /// where that is not possible.
-    fn copier(&self) -> Option<Copier> {
-        None
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    fn copier(&mut self) -> Result<Option<Copier>, StoreError> {
+        Ok(None)
     }
 
     /// Makes everything safe at the end.
@@ -270,6 +285,9 @@ impl Pending {
     fn held_up_for(&self, reads: &[(ShardId, usize)]) -> BTreeSet<Cause> {
         let incomplete = self.missing.keys().copied().collect();
         let plain = self.held_up(incomplete);
+        if reads.is_empty() {
+            return plain;
+        }
         let of = |reader: &ShardId| self.waiting.get(reader).into_iter().flatten();
         let behind = reads.iter().flat_map(|(reader, before)| of(reader).skip(*before));
         let mut with_reads = plain.clone();

@@ -1,6 +1,7 @@
 //! How changes look on the disk: a kind, a key and a value for each, integers of keys in big-endian order so that the
 //! table's order is ours.
 
+use super::step;
 use crate::core::{
     Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, StoredWill, SubscriptionRecord,
 };
@@ -57,20 +58,9 @@ impl Kind {
 #[error("a record of {} cannot be read", .0.name())]
 pub struct Unreadable(pub(super) Kind);
 
-/// What a change does to its table. Nearly all keys are so short that a slice of the database has them within itself.
-#[derive(Debug)]
-pub(super) enum Step {
-    Put(Kind, Slice, Slice),
-    /// Of a key that is written once and removed once.
-    Remove(Kind, Slice),
-    /// Everything of a session or group but the record itself, which is removed by its own step.
-    Forget(SessionNumber),
-    Nothing,
-}
-
-/// What the first of these changes does, together with those behind it that are stored with it: a message with its one
-/// place in a queue, and that it is in flight. How many that are. `room` is memory that is used again.
-pub(super) fn step(changes: &[Change], room: &mut Vec<u8>) -> Option<(Step, usize)> {
+/// Appends the step of the first of these changes to a batch of the log, together with those behind it that are stored
+/// with it: a message with its one place in a queue, and that it is in flight. Returns how many that are.
+pub(super) fn add_step(changes: &[Change], out: &mut Vec<u8>) -> Option<usize> {
     let (first, rest) = changes.split_first()?;
     if let Change::Message(number, stored) = first
         && number.is_alone()
@@ -78,14 +68,16 @@ pub(super) fn step(changes: &[Change], room: &mut Vec<u8>) -> Option<(Step, usiz
         && message == number
     {
         let serial = serial_of(queued, rest.get(1));
-        let step = place(queued, serial, Some(stored), room)?;
-        return Some((step, if serial.is_some() { 3 } else { 2 }));
+        add_place(queued, serial, Some(stored), out);
+        return Some(if serial.is_some() { 3 } else { 2 });
     }
     if let queued @ Change::Queued { .. } = first {
         let serial = serial_of(queued, rest.first());
-        return Some((place(queued, serial, None, room)?, if serial.is_some() { 2 } else { 1 }));
+        add_place(queued, serial, None, out);
+        return Some(if serial.is_some() { 2 } else { 1 });
     }
-    Some((single(first), 1))
+    add_single(first, out);
+    Some(1)
 }
 
 /// The count of packet identifiers under which a message is in flight, if the next change says so.
@@ -101,62 +93,76 @@ fn serial_of(queued: &Change, next: Option<&Change>) -> Option<u64> {
 
 /// A place in a queue. Behind the message's number: the QoS, and which of these follow: the count of packet identifiers,
 /// the identifiers of subscriptions, the message.
-fn place(queued: &Change, serial: Option<u64>, with: Option<&Message>, room: &mut Vec<u8>) -> Option<Step> {
+fn add_place(queued: &Change, serial: Option<u64>, with: Option<&Message>, out: &mut Vec<u8>) {
     let Change::Queued { session, sequence, message: number, qos, retain, subscription_ids } = queued else {
-        return None;
+        return;
     };
-    room.clear();
-    let mut value = Writer(std::mem::take(room));
-    value.0.extend(number.0.to_be_bytes());
-    let bits = u8::from(*retain) << 2 | u8::from(with.is_some()) << 3 | u8::from(serial.is_some()) << 4;
-    value.0.push(*qos as u8 | bits);
-    if let Some(serial) = serial {
-        value.int(serial);
-    }
-    if with.is_some() {
-        value.int(subscription_ids.len() as u64);
-    }
-    for id in subscription_ids {
-        value.int(u64::from(*id));
-    }
-    if let Some(with) = with {
-        value.message(with);
-    }
-    let stored = Slice::from(&value.0[..]);
-    *room = value.0;
-    Some(Step::Put(Kind::Queue, pair(*session, *sequence), stored))
+    step::put_place(out, *session, *sequence, |out| {
+        let mut value = Writer(out);
+        value.0.extend(number.0.to_be_bytes());
+        let bits = u8::from(*retain) << 2 | u8::from(with.is_some()) << 3 | u8::from(serial.is_some()) << 4;
+        value.0.push(*qos as u8 | bits);
+        if let Some(serial) = serial {
+            value.int(serial);
+        }
+        if with.is_some() {
+            value.int(subscription_ids.len() as u64);
+        }
+        for id in subscription_ids {
+            value.int(u64::from(*id));
+        }
+        if let Some(with) = with {
+            value.message(with);
+        }
+    });
 }
 
-fn single(change: &Change) -> Step {
+fn add_single(change: &Change, out: &mut Vec<u8>) {
     match change {
-        Change::Session(number, record) => Step::Put(Kind::Session, key(*number), session(record)),
-        Change::SessionGone(number) | Change::GroupGone(number) => Step::Forget(*number),
-        Change::Group(number, name) => Step::Put(Kind::Group, key(*number), name.as_bytes().into()),
-        Change::Subscription(number, filter, record) => {
-            Step::Put(Kind::Subscription, named(*number, filter), subscription(*record))
+        Change::Session(number, record) => {
+            step::put(out, Kind::Session, &[&bytes(number.0)], |out| Writer(out).session(record));
         }
-        Change::SubscriptionGone(number, filter) => Step::Remove(Kind::Subscription, named(*number, filter)),
+        Change::SessionGone(number) | Change::GroupGone(number) => step::forget(out, *number),
+        Change::Group(number, name) => {
+            step::put(out, Kind::Group, &[&bytes(number.0)], |out| out.extend(name.as_bytes()));
+        }
+        Change::Subscription(number, filter, record) => {
+            let key = [&bytes(number.0)[..], filter.as_bytes()];
+            step::put(out, Kind::Subscription, &key, |out| Writer(out).subscription(*record));
+        }
+        Change::SubscriptionGone(number, filter) => {
+            step::remove(out, Kind::Subscription, &[&bytes(number.0), filter.as_bytes()]);
+        }
         Change::Message(number, stored) => {
-            Step::Put(Kind::Message, number.0.to_be_bytes().into(), message(stored))
+            step::put(out, Kind::Message, &[&bytes(number.0)], |out| Writer(out).message(stored));
         }
         // It went with its place.
-        Change::MessageGone(number) if number.is_alone() => Step::Nothing,
-        Change::MessageGone(number) => Step::Remove(Kind::Message, number.0.to_be_bytes().into()),
+        Change::MessageGone(number) if number.is_alone() => {}
+        Change::MessageGone(number) => step::remove(out, Kind::Message, &[&bytes(number.0)]),
         // These have a way of their own.
-        Change::Queued { .. } => Step::Nothing,
-        Change::QueuedGone(session, sequence) => Step::Remove(Kind::Queue, pair(*session, *sequence)),
+        Change::Queued { .. } => {}
+        Change::QueuedGone(session, sequence) => step::remove_place(out, *session, *sequence),
         Change::InFlight { session, sequence, serial, received } => {
-            let mut value = Writer(Vec::with_capacity(8));
-            value.int(*sequence);
-            // Counted from 1, so 0 is free.
-            value.int(received.unwrap_or(0));
-            Step::Put(Kind::InFlight, pair(*session, *serial), value.0.into())
+            step::put(out, Kind::InFlight, &[&bytes(session.0), &bytes(*serial)], |out| {
+                let mut value = Writer(out);
+                value.int(*sequence);
+                // Counted from 1, so 0 is free.
+                value.int(received.unwrap_or(0));
+            });
         }
-        Change::InFlightGone(session, serial) => Step::Remove(Kind::InFlight, pair(*session, *serial)),
-        Change::Received(session, id) => Step::Put(Kind::Received, identified(*session, *id), Slice::empty()),
-        Change::ReceivedGone(session, id) => Step::Remove(Kind::Received, identified(*session, *id)),
-        Change::Retained(stored) => Step::Put(Kind::Retained, stored.topic[..].into(), message(stored)),
-        Change::RetainedGone(topic) => Step::Remove(Kind::Retained, topic.as_bytes().into()),
+        Change::InFlightGone(session, serial) => {
+            step::remove(out, Kind::InFlight, &[&bytes(session.0), &bytes(*serial)]);
+        }
+        Change::Received(session, id) => {
+            step::put(out, Kind::Received, &[&bytes(session.0), &id.get().to_be_bytes()], |_| {});
+        }
+        Change::ReceivedGone(session, id) => {
+            step::remove(out, Kind::Received, &[&bytes(session.0), &id.get().to_be_bytes()]);
+        }
+        Change::Retained(stored) => {
+            step::put(out, Kind::Retained, &[&stored.topic], |out| Writer(out).message(stored));
+        }
+        Change::RetainedGone(topic) => step::remove(out, Kind::Retained, &[topic.as_bytes()]),
     }
 }
 
@@ -235,25 +241,8 @@ pub(super) fn pair(session: SessionNumber, count: u64) -> Slice {
     key.into()
 }
 
-fn named(session: SessionNumber, name: &str) -> Slice {
-    [&session.0.to_be_bytes()[..], name.as_bytes()].concat().into()
-}
-
-fn identified(session: SessionNumber, id: PacketId) -> Slice {
-    [&session.0.to_be_bytes()[..], &id.get().to_be_bytes()].concat().into()
-}
-
-fn session(record: &SessionRecord) -> Slice {
-    let mut value = Writer::default();
-    value.client(&record.client);
-    value.int(u64::from(record.expiry));
-    value.option(record.away_since);
-    if let Some(will) = &record.will {
-        value.option(will.expiry.map(u64::from));
-        value.int(u64::from(will.delay));
-        value.message(&will.message);
-    }
-    value.0.into()
+fn bytes(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
 }
 
 fn read_session(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
@@ -278,23 +267,6 @@ fn read_group(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
     Some(Change::Group(number, std::str::from_utf8(value.rest()).ok()?.into()))
 }
 
-fn subscription(record: SubscriptionRecord) -> Slice {
-    let options = record.options;
-    let handling = match options.retain_handling {
-        RetainHandling::SendAtSubscribe => 0,
-        RetainHandling::SendIfNew => 1,
-        RetainHandling::DoNotSend => 2,
-    };
-    // As in SUBSCRIBE (5.0 section 3.8.3.1).
-    let bits = options.qos as u8
-        | u8::from(options.no_local) << 2
-        | u8::from(options.retain_as_published) << 3
-        | handling << 4;
-    let mut value = Writer(vec![bits]);
-    value.int(u64::from(record.id));
-    value.0.into()
-}
-
 fn read_subscription(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Change> {
     let number = SessionNumber(key.fixed()?);
     let filter = std::str::from_utf8(key.rest()).ok()?.into();
@@ -312,12 +284,6 @@ fn read_subscription(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Option<Cha
     };
     let id = value.int32()?;
     Some(Change::Subscription(number, filter, SubscriptionRecord { options, id }))
-}
-
-fn message(message: &Message) -> Slice {
-    let mut value = Writer(Vec::with_capacity(message.size().saturating_add(16)));
-    value.message(message);
-    value.0.into()
 }
 
 fn read_message(value: &mut Reader<'_>) -> Option<Message> {
@@ -408,10 +374,9 @@ fn qos(bits: u8) -> Option<QoS> {
     }
 }
 
-#[derive(Default)]
-struct Writer(Vec<u8>);
+struct Writer<'a>(&'a mut Vec<u8>);
 
-impl Writer {
+impl Writer<'_> {
     /// Seven bits a byte, the lowest first.
     fn int(&mut self, mut value: u64) {
         while value >= 0x80 {
@@ -432,6 +397,33 @@ impl Writer {
     fn bytes(&mut self, bytes: &[u8]) {
         self.int(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
+    }
+
+    fn session(&mut self, record: &SessionRecord) {
+        self.client(&record.client);
+        self.int(u64::from(record.expiry));
+        self.option(record.away_since);
+        if let Some(will) = &record.will {
+            self.option(will.expiry.map(u64::from));
+            self.int(u64::from(will.delay));
+            self.message(&will.message);
+        }
+    }
+
+    fn subscription(&mut self, record: SubscriptionRecord) {
+        let options = record.options;
+        let handling = match options.retain_handling {
+            RetainHandling::SendAtSubscribe => 0,
+            RetainHandling::SendIfNew => 1,
+            RetainHandling::DoNotSend => 2,
+        };
+        // As in SUBSCRIBE (5.0 section 3.8.3.1).
+        let bits = options.qos as u8
+            | u8::from(options.no_local) << 2
+            | u8::from(options.retain_as_published) << 3
+            | handling << 4;
+        self.0.push(bits);
+        self.int(u64::from(record.id));
     }
 
     fn message(&mut self, message: &Message) {
