@@ -4,7 +4,7 @@
 //! goes on where it stopped. There are no callbacks into the client: what comes is the return value of
 //! [`poll`](Client::poll), or is shown to a closure that gets the engine and can publish, and cannot wait.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, TOLD};
 use crate::error::{ClientError, ProtocolError, RequestError};
 use crate::event::{Connected, Event, Outcome, Receipt, Ticket};
 use crate::memory::Memory;
@@ -24,6 +24,7 @@ const TURN: Duration = Duration::from_millis(10);
 
 /// A blocking client over a [`Network`] and a [`Timer`].
 #[derive(Debug)]
+#[repr(C)]
 pub struct Client<'b, N, T, S = NoStore> {
     engine: Engine<'b>,
     framer: Framer<'b>,
@@ -237,13 +238,16 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn enqueue(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
-        match self.engine.publish(message) {
-            // At QoS 1 and 2, room comes with an acknowledgement: to write now would be a call for each message.
-            Err(RequestError::Busy) if message.qos == QoS::AtMostOnce => {
-                self.flush(TURN)?;
-                Ok(self.engine.publish(message)?)
+        // At QoS 1 and 2, room comes with an acknowledgement: to write now would be a call for each message.
+        let mut can_make_room = message.qos == QoS::AtMostOnce;
+        loop {
+            match self.engine.publish(message) {
+                Err(RequestError::Busy) if can_make_room => {
+                    self.flush(TURN)?;
+                    can_make_room = false;
+                }
+                result => return Ok(result?),
             }
-            result => Ok(result?),
         }
     }
 
@@ -304,6 +308,13 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
         mut on_event: impl FnMut(Event<'_>, &mut Engine<'b>),
     ) -> Result<Outcome, N> {
         let deadline = self.timer.now().after(timeout);
+        if !TOLD && ticket.packet_id().is_none() {
+            return if self.flush_until(deadline)? {
+                Ok(Outcome::Written)
+            } else {
+                Err(ClientError::Timeout)
+            };
+        }
         loop {
             while let Some((done, outcome)) = self.engine.poll_completion() {
                 if done == ticket {
@@ -466,20 +477,21 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
                     return Err(self.broken(error.into()));
                 }
             }
-            let now = self.timer.now();
-            if let Err(error) = self.engine.handle_timeout(now) {
-                return Err(self.broken(error.into()));
-            }
             let all_written = self.flush(TURN)?;
             if or_outcome && self.engine.has_completion() {
                 return Ok(false);
             }
             let now = self.timer.now();
-            let until = match self.engine.next_timeout() {
-                Some(timeout) => deadline.earlier(timeout),
-                None => deadline,
-            };
-            let mut wait = until.since(now);
+            let mut wait = deadline.since(now);
+            if let Some(timeout) = self.engine.next_timeout() {
+                if now.is_at_or_after(timeout) {
+                    if let Err(error) = self.engine.timed_out(now) {
+                        return Err(self.broken(error.into()));
+                    }
+                    continue;
+                }
+                wait = wait.min(timeout.since(now));
+            }
             if !all_written {
                 wait = wait.min(TURN);
             }
@@ -525,6 +537,8 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     }
 
     /// Ends the connection for an error.
+    // Where it is called, it is known which one.
+    #[inline(always)]
     fn broken(&mut self, error: ClientError<N::Error>) -> ClientError<N::Error> {
         match error {
             ClientError::Network(_) => self.close(),

@@ -53,6 +53,8 @@ pub enum RequestError {
 }
 
 impl From<EncodeError> for RequestError {
+    // Whoever does not look at the error does not pay for it.
+    #[inline(always)]
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::NoRoom => Self::NoRoom,

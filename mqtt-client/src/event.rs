@@ -62,22 +62,41 @@ pub struct Connected<'rx> {
 /// Names a request until its [`Outcome`] was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    pub(crate) number: u16,
-    pub(crate) at_most_once: bool,
+    number: u16,
+    #[cfg(feature = "qos0-outcomes")]
+    at_most_once: bool,
 }
 
 impl Ticket {
+    /// The ticket of a message of QoS 0, whose outcome is not told.
+    #[cfg(not(feature = "qos0-outcomes"))]
+    pub(crate) const NONE: Self = Self { number: 0 };
+
     pub(crate) const fn of(id: PacketId) -> Self {
-        Self { number: id.get(), at_most_once: false }
+        Self {
+            number: id.get(),
+            #[cfg(feature = "qos0-outcomes")]
+            at_most_once: false,
+        }
+    }
+
+    #[cfg(feature = "qos0-outcomes")]
+    pub(crate) const fn at_most_once(number: u16) -> Self {
+        Self { number, at_most_once: true }
     }
 
     /// The Packet Identifier of the request; a PUBLISH of QoS 0 has none.
     pub const fn packet_id(self) -> Option<PacketId> {
-        if self.at_most_once { None } else { PacketId::new(self.number) }
+        #[cfg(feature = "qos0-outcomes")]
+        if self.at_most_once {
+            return None;
+        }
+        PacketId::new(self.number)
     }
 }
 
-/// What became of a request. Every ticket has one outcome, once.
+/// What became of a request. Every ticket has one outcome, once; without the feature `qos0-outcomes` that of a message of
+/// QoS 0 has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// A message of QoS 0 was handed to the network.

@@ -73,7 +73,8 @@
 //!
 //! `std` (default): sockets, the system's clock and a store in a file, in [`system`]. `full` (default) is the sum of what
 //! a small device may leave out to save flash and RAM: `v5`, MQTT 5.0; `streaming`, messages larger than the memory for
-//! receiving or transmitting; `strict`, frames whose strings are looked at more closely; `store`, sessions that survive a power cut; `manual-acknowledgement`; `topic-aliases`;
+//! receiving or transmitting; `strict`, frames whose strings are looked at more closely; `store`, sessions that survive
+//! a power cut; `qos0-outcomes`, whether a message of QoS 0 was written; `manual-acknowledgement`; `topic-aliases`;
 //! `authentication`, the enhanced one of 5.0. `tls`: TLS by rustls. `embedded-io-v0_7`: drivers of `embedded-io` 0.7 as
 //! transports.
 

@@ -1,6 +1,8 @@
 //! What the server takes, as its CONNACK said (5.0 section 3.2.2.3); before 5.0 it takes everything.
 
-use mqtt_packet::{ConnAck, QoS};
+#[cfg(feature = "v5")]
+use mqtt_packet::ConnAck;
+use mqtt_packet::QoS;
 
 /// What the server of this connection takes. The engine obeys it by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,12 @@ impl Limits {
         }
     }
 
+    /// What a server of 3.1 or 3.1.1 takes: everything.
+    #[cfg(not(feature = "v5"))]
+    pub(crate) const NONE: Self = Self::new(0, u32::MAX);
+
     /// Takes over what the server said.
+    #[cfg(feature = "v5")]
     pub(crate) fn negotiate(&mut self, connack: &ConnAck<'_>) {
         let said = connack.properties;
         take(&mut self.receive_maximum, said.receive_maximum());
@@ -65,7 +72,22 @@ impl Limits {
     }
 }
 
+/// Where all servers take everything, there is nothing to be kept: the limits are a constant.
+#[cfg(not(feature = "v5"))]
+#[derive(Debug)]
+pub(crate) struct NoLimits;
+
+#[cfg(not(feature = "v5"))]
+impl core::ops::Deref for NoLimits {
+    type Target = Limits;
+
+    fn deref(&self) -> &Limits {
+        &Limits::NONE
+    }
+}
+
 /// What the server said, if it did.
+#[cfg(feature = "v5")]
 fn take<T>(limit: &mut T, said: Option<T>) {
     if let Some(said) = said {
         *limit = said;

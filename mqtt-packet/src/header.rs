@@ -201,8 +201,7 @@ impl Head {
     }
 
     /// Whether the flags are those of the type, and the version has such a header.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(always)]
     const fn check(self, version: Version) -> Result<(), DecodeError> {
         // The flags of a PUBLISH mean something; 3.1 prescribes none, so nothing is checked there.
         let is_free = version as u8 == Version::V3_1 as u8 || self.first >> 4 == PacketType::Publish as u8;

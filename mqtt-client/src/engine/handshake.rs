@@ -4,6 +4,7 @@
 use super::{Engine, Phase, hash, is_v5};
 use crate::error::{ProtocolError, RequestError};
 use crate::event::{Connected, Event};
+#[cfg(feature = "v5")]
 use crate::limits::Limits;
 use crate::options::ConnectOptions;
 use crate::time::Instant;
@@ -55,18 +56,15 @@ impl Engine<'_> {
         self.out.append(0, |out| connect.encode(version, out))?;
         self.phase = Phase::Connecting;
         self.clean_start = clean_start;
-        // Not asked of the packet, which is so large that it would be copied for it.
-        let session_expiry_interval = match version {
-            Version::V5 => properties.session_expiry_interval().unwrap_or(0),
-            _ if clean_start => 0,
-            _ => u32::MAX,
-        };
-        if cfg!(feature = "v5") {
+        #[cfg(feature = "v5")]
+        {
+            // Not asked of the packet, which is so large that it would be copied for it.
+            let session_expiry_interval = match version {
+                Version::V5 => properties.session_expiry_interval().unwrap_or(0),
+                _ if clean_start => 0,
+                _ => u32::MAX,
+            };
             self.limits = Limits::new(options.keep_alive, session_expiry_interval);
-        } else {
-            // Nobody has changed any other.
-            self.limits.keep_alive = options.keep_alive;
-            self.limits.session_expiry_interval = session_expiry_interval;
         }
         if is_v5(version) {
             self.set_method(method);
@@ -74,6 +72,7 @@ impl Engine<'_> {
             self.alias_maximum = if ALIASES { options.topic_alias_maximum } else { 0 };
         }
         self.keep_alive.await_answer(now);
+        self.keep_alive.set_seconds(options.keep_alive);
         Ok(())
     }
 
@@ -126,7 +125,9 @@ impl Engine<'_> {
         }
         if is_v5(self.settings.version) {
             self.check_method(&connack.properties)?;
+            #[cfg(feature = "v5")]
             self.limits.negotiate(&connack);
+            self.keep_alive.set_seconds(self.limits.keep_alive);
             aliases.clear(); // [MQTT-3.3.2-7]
         }
         // In 3.1 nobody says whether a session was resumed: believe that it was if it was asked for.
@@ -142,12 +143,14 @@ impl Engine<'_> {
             self.end_session(); // [MQTT-3.2.2-5]
         }
         self.has_session = true;
-        self.session_ends = self.limits.session_expiry_interval == 0;
+        self.session_ends = self.limits().session_expiry_interval == 0;
         self.must_start_clean = false;
         self.phase = Phase::Connected;
-        self.unacknowledged = 0;
-        self.inflight.pending = 0;
-        self.keep_alive.start(now, self.limits.keep_alive);
+        if cfg!(feature = "v5") {
+            self.unacknowledged = 0;
+        }
+        self.inflight.set_pending(0);
+        self.keep_alive.start(now);
         *event = Some(Event::Connected(Connected {
             session_present: connack.session_present,
             properties: connack.properties,

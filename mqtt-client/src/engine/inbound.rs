@@ -5,7 +5,7 @@ use super::{Engine, Phase, is_v5};
 use crate::delivery::{Acknowledged, Arrival, Receiving, Sending};
 use crate::error::{ProtocolError, RequestError};
 use crate::event::{Event, Receipt, Ticket};
-use crate::session::{MANY, Owed, ReceivedSlot, Stage, flag};
+use crate::session::{HELD_UP, MANY, Owed, ReceivedSlot, Stage, flag};
 use crate::time::Instant;
 use crate::topic_alias::Aliases;
 use mqtt_packet::{
@@ -143,7 +143,7 @@ impl Engine<'_> {
     }
 
     /// What follows from a message, and where its identifier is if that is known.
-    pub(super) fn arrival(&self, delivery: Delivery) -> (Arrival, Option<u16>) {
+    pub(super) fn arrival(&mut self, delivery: Delivery) -> (Arrival, Option<u16>) {
         let known = delivery.id().and_then(|id| self.inbox.find(id));
         let stage = known.map(|(_, slot)| slot.stage());
         let arrival = match (stage, delivery.qos()) {
@@ -177,8 +177,9 @@ impl Engine<'_> {
         let owed = match (delivery.qos(), manual) {
             (QoS::AtLeastOnce, true) => Owed::Accept1,
             (QoS::AtLeastOnce, false) => {
-                // The common case takes no slot; it may not overtake an earlier one [MQTT-4.6.0-2].
-                let in_turn = self.inbox.owed().all(|slot| slot.owed != Owed::PubAck);
+                // The common case takes no slot; it may not overtake an earlier one [MQTT-4.6.0-2]. One that waits for
+                // room alone it cannot.
+                let in_turn = !HELD_UP || self.inbox.owed().all(|slot| slot.owed != Owed::PubAck);
                 let v5 = is_v5(self.settings.version);
                 if in_turn && append_ack(&mut self.out, AckKind::PubAck, id.get(), ReasonCode::SUCCESS, v5) {
                     return Ok(Taken::Deliver(None));
@@ -198,7 +199,7 @@ impl Engine<'_> {
     /// A message of QoS 2 that is known came again: its PUBREC has its place behind what came before this copy
     /// [MQTT-4.6.0-3].
     fn again(&mut self, known: Option<u16>) {
-        let slot = known.and_then(|at| self.inbox.slot(at)).copied();
+        let slot = known.and_then(|at| self.inbox.slot_mut(at)).copied();
         let (Some(at), Some(mut last)) = (known, slot) else {
             return;
         };
@@ -301,7 +302,10 @@ impl Engine<'_> {
                 // PUBREL, which is no error (5.0 section 3.7.2.1).
                 let released = ack.kind == AckKind::PubComp;
                 let code = if released { ReasonCode::SUCCESS } else { ack.reason_code };
-                self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(slot.has(flag::QUEUED)));
+                if cfg!(feature = "v5") {
+                    let was_sent = u16::from(slot.has(flag::QUEUED));
+                    self.unacknowledged = self.unacknowledged.saturating_sub(was_sent);
+                }
                 slot.flags |= unstored;
                 slot.finish(Ok(code));
                 self.inflight.count_done();
@@ -360,8 +364,7 @@ impl Engine<'_> {
             self.inbox.remove(at);
         } else {
             self.owe(at, Owed::PubComp);
-            // All are looked at again where that costs less than to know which.
-            self.inbox.due = if MANY { self.inbox.due.min(at) } else { 0 };
+            self.inbox.set_due(self.inbox.due().min(at));
         }
     }
 

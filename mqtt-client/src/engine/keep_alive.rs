@@ -15,16 +15,17 @@ pub(crate) struct KeepAlive {
     ping_end: u32,
     /// The Keep Alive; zero for none.
     seconds: u16,
-    awaits_answer: bool,
+    awaits: Awaits,
 }
 
-/// What a deadline that has passed means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+/// What the peer owes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaits {
+    #[default]
     Nothing,
-    Ping,
-    /// The awaited answer did not come.
-    NoAnswer,
+    /// CONNACK, or that it takes the rest.
+    Answer,
+    PingResp,
 }
 
 impl KeepAlive {
@@ -32,26 +33,35 @@ impl KeepAlive {
     pub(crate) fn await_answer(&mut self, now: Instant) {
         self.last_sent = now;
         self.last_heard = now;
-        self.awaits_answer = true;
+        self.awaits = Awaits::Answer;
     }
 
-    /// The connection is open: a Keep Alive of so many seconds counts.
-    pub(crate) fn start(&mut self, now: Instant, seconds: u16) {
+    /// The Keep Alive that counts once the connection is open, in seconds; zero for none.
+    pub(crate) const fn set_seconds(&mut self, seconds: u16) {
         self.seconds = seconds;
+    }
+
+    #[cfg(not(feature = "v5"))]
+    pub(crate) const fn seconds(&self) -> u16 {
+        self.seconds
+    }
+
+    /// The connection is open: the Keep Alive counts.
+    pub(crate) const fn start(&mut self, now: Instant) {
         self.last_heard = now;
-        self.awaits_answer = false;
+        self.awaits = Awaits::Nothing;
     }
 
     /// PINGREQ is on its way, up to `end` in the stream.
     pub(crate) fn pinged(&mut self, now: Instant, end: u32) {
-        self.awaits_answer = true;
+        self.awaits = Awaits::PingResp;
         self.ping_end = end;
         self.last_heard = now;
     }
 
     /// PINGRESP came.
     pub(crate) fn answered(&mut self) {
-        self.awaits_answer = false;
+        self.awaits = Awaits::Nothing;
     }
 
     /// Bytes came; or none for a reason that is not the peer's fault, and it gets more time.
@@ -63,20 +73,24 @@ impl KeepAlive {
     pub(crate) fn sent(&mut self, now: Instant, written: u32) {
         self.last_sent = now;
         let ping_is_behind = self.ping_end.wrapping_sub(written).wrapping_sub(1) <= Duration::MAX.as_millis();
-        if self.awaits_answer && ping_is_behind && self.seconds != 0 {
+        if self.awaits == Awaits::PingResp && ping_is_behind {
             self.last_heard = now;
         }
     }
 
     pub(crate) fn stop(&mut self) {
         self.seconds = 0;
-        self.awaits_answer = false;
+        self.awaits = Awaits::Nothing;
+    }
+
+    /// Whether the deadline is one for the peer.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.awaits != Awaits::Nothing
     }
 
     /// When something is due, for a peer that has `timeout` to answer.
-    #[inline(always)]
     pub(crate) fn next(&self, timeout: Duration) -> Option<Instant> {
-        if self.awaits_answer {
+        if self.awaits_answer() {
             return Some(self.last_heard.after(timeout));
         }
         if self.seconds == 0 {
@@ -85,14 +99,5 @@ impl KeepAlive {
         // An eighth earlier, as the packet must have been sent by then [MQTT-3.1.2-23 of 3.1.1, MQTT-3.1.2-20 of 5.0].
         let silence = Duration::from_millis(u32::from(self.seconds).wrapping_mul(1000 - 125));
         Some(self.last_sent.earlier(self.last_heard).after(silence))
-    }
-
-    pub(crate) fn due(&self, now: Instant, timeout: Duration) -> Due {
-        match self.next(timeout) {
-            Some(next) if !now.is_at_or_after(next) => Due::Nothing,
-            None => Due::Nothing,
-            Some(_) if self.awaits_answer => Due::NoAnswer,
-            Some(_) => Due::Ping,
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::RequestError;
 use crate::event::{Loss, Ticket};
 use crate::limits::Limits;
 use crate::message::Message;
-use crate::session::{DUP, Owed, SendSlot, Stage, flag};
+use crate::session::{DUP, HELD_UP, MANY, Owed, SendSlot, Stage, flag};
 use crate::time::Instant;
 use crate::topic_alias::{ALIASES, Aliases};
 use mqtt_packet::{
@@ -30,6 +30,8 @@ impl Engine<'_> {
     /// [`RequestError::NotConnected`] at QoS 0; what the server of this connection does not take
     /// ([`RequestError::TooLarge`], [`RequestError::QosNotSupported`], [`RequestError::RetainNotSupported`]);
     /// [`RequestError::Encode`].
+    // A small device knows the QoS of its messages: what the others need falls out.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub fn publish(&mut self, message: &Message<'_>) -> Result<Ticket, RequestError> {
         let mut publish = self.new_publish(message)?;
         let version = self.settings.version;
@@ -96,7 +98,7 @@ impl Engine<'_> {
         }
         self.check_limits(QoS::AtMostOnce, publish.retain)?;
         self.check_size(publish.encoded_len(version))?;
-        if !self.out.can_give_out() {
+        if !self.out.tickets.can_give_out() {
             return Err(RequestError::Busy);
         }
         let mut block = [0; ALIAS_PROPERTY_LEN];
@@ -104,7 +106,7 @@ impl Engine<'_> {
         let publish = aliased.as_ref().unwrap_or(publish);
         let len = publish.encoded_len(version);
         self.append_request(len, |out| publish.encode(version, out))?;
-        Ok(self.out.give_out())
+        Ok(self.out.tickets.give_out())
     }
 
     /// What the server of this connection does not take.
@@ -239,7 +241,10 @@ impl Engine<'_> {
                 if interval > 0 && self.limits.session_expiry_interval == 0 {
                     return Err(RequestError::SessionExpiry); // [MQTT-3.14.2-1 of 5.0]
                 }
-                self.limits.session_expiry_interval = interval;
+                #[cfg(feature = "v5")]
+                {
+                    self.limits.session_expiry_interval = interval;
+                }
                 self.session_ends = interval == 0;
             }
             self.check_size(disconnect.encoded_len(version))?;
@@ -262,22 +267,26 @@ impl Engine<'_> {
             return;
         }
         self.acknowledge();
-        while self.resume() {
-            self.inflight.pending = self.inflight.pending.wrapping_add(1);
+        let mut position = self.inflight.pending();
+        while self.resume(position) {
+            position = position.wrapping_add(1);
         }
+        self.inflight.set_pending(position);
     }
 
     /// Sends the acknowledgements that are owed, in the order of the messages.
     fn acknowledge(&mut self) {
         let v5 = is_v5(self.settings.version);
-        while let Some(&slot) = self.inbox.slot(self.inbox.due) {
+        let mut position = self.inbox.due();
+        while let Some(&mut slot) = self.inbox.slot_mut(position) {
             let kind = match slot.owed {
                 Owed::PubAck => AckKind::PubAck,
                 Owed::PubRec => AckKind::PubRec,
                 Owed::PubComp => AckKind::PubComp,
-                Owed::Accept1 | Owed::Accept2 | Owed::StorePubRec | Owed::SyncPubRec => return,
+                Owed::Accept1 | Owed::Accept2 | Owed::StorePubRec | Owed::SyncPubRec if HELD_UP => return,
                 _ => {
-                    self.inbox.due = self.inbox.due.wrapping_add(1);
+                    position = position.wrapping_add(1);
+                    self.inbox.set_due(position);
                     continue;
                 }
             };
@@ -287,17 +296,18 @@ impl Engine<'_> {
             }
             // After a refusal the identifier is free [MQTT-4.3.3-9].
             if kind == AckKind::PubRec && !code.is_error() {
-                self.owe(self.inbox.due, Owed::Nothing);
+                self.owe(position, Owed::Nothing);
             } else {
-                self.inbox.remove(self.inbox.due);
+                self.inbox.remove(position);
+                position = if MANY { self.inbox.due() } else { position };
             }
         }
     }
 
-    /// Queues what the next slot wants to have sent; false where it has to wait, or where there is none.
-    fn resume(&mut self) -> bool {
+    /// Queues what a slot wants to have sent; false where it has to wait, or where there is none.
+    fn resume(&mut self, position: u16) -> bool {
         let unstored = self.unstored();
-        let Some((slot, record)) = self.inflight.next() else {
+        let Some((slot, record)) = self.inflight.slot_and_record(position) else {
             return false;
         };
         let is_safe = unstored == 0 || !slot.has(flag::UNSTORED | flag::UNSYNCED);
@@ -309,7 +319,8 @@ impl Engine<'_> {
                 }
             }
             Stage::AwaitPubAck | Stage::AwaitPubRec if !slot.has(flag::QUEUED) => {
-                if !is_safe || self.unacknowledged >= self.limits.receive_maximum {
+                let is_full = cfg!(feature = "v5") && self.unacknowledged >= self.limits.receive_maximum;
+                if !is_safe || is_full {
                     return false; // [MQTT-3.3.4-7]
                 }
                 let at = self.out.position();
@@ -335,7 +346,7 @@ impl Engine<'_> {
             }
             _ => return true,
         }
-        if !slot.has(flag::QUEUED) {
+        if cfg!(feature = "v5") && !slot.has(flag::QUEUED) {
             self.unacknowledged = self.unacknowledged.saturating_add(1);
         }
         slot.flags = slot.flags & !flag::RELEASE | flag::QUEUED;

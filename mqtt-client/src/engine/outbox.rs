@@ -3,7 +3,7 @@
 //!
 //! Everything in the buffer leaves in one write. It is reset whenever it is empty, so nothing is ever moved in it.
 
-use crate::event::{Loss, Outcome, Ticket};
+use super::tickets::Tickets;
 use crate::memory::get_mut;
 use mqtt_packet::{EncodeError, SliceSink};
 
@@ -46,11 +46,7 @@ pub(crate) struct Outbox<'b> {
     long: Long,
     /// How many bytes were transmitted, on all connections. It wraps.
     written: u32,
-    /// Tickets of QoS 0: reported up to here, written up to here, given out up to here; the rest is lost.
-    reported: u16,
-    handed_over: u16,
-    given_out: u16,
-    lost: bool,
+    pub(super) tickets: Tickets,
 }
 
 impl<'b> Outbox<'b> {
@@ -63,10 +59,7 @@ impl<'b> Outbox<'b> {
             #[cfg(feature = "streaming")]
             long: Long::NONE,
             written: 0,
-            reported: 0,
-            handed_over: 0,
-            given_out: 0,
-            lost: false,
+            tickets: Tickets::default(),
         }
     }
 
@@ -120,7 +113,7 @@ impl<'b> Outbox<'b> {
 
     /// How many bytes are not transmitted yet.
     const fn unwritten(&self) -> u32 {
-        (self.len.wrapping_sub(self.sent) as u32).wrapping_add(self.long().left)
+        (self.len as u32).wrapping_sub(self.sent as u32).wrapping_add(self.long().left)
     }
 
     /// How far the stream was transmitted.
@@ -129,8 +122,9 @@ impl<'b> Outbox<'b> {
     }
 
     /// Whether no byte at or behind `position` was transmitted.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) const fn is_unsent(&self, position: u32) -> bool {
-        self.position().wrapping_sub(position) <= self.unwritten()
+        position.wrapping_sub(self.written) <= self.unwritten()
     }
 
     /// Appends what `encode` writes, and leaves `reserve` bytes free.
@@ -205,9 +199,7 @@ impl<'b> Outbox<'b> {
         self.written = self.written.wrapping_add(n);
         if self.is_empty() {
             self.rewind();
-            if !self.lost {
-                self.handed_over = self.given_out;
-            }
+            self.tickets.all_written();
         }
         long_ended
     }
@@ -222,39 +214,6 @@ impl<'b> Outbox<'b> {
     pub(crate) fn close(&mut self) {
         self.written = self.position();
         self.rewind();
-        self.lost = self.handed_over != self.given_out;
-    }
-
-    /// The ticket of a message of QoS 0 that was just appended.
-    pub(crate) fn give_out(&mut self) -> Ticket {
-        let number = self.given_out;
-        self.given_out = number.wrapping_add(1);
-        Ticket { number, at_most_once: true }
-    }
-
-    /// Whether there may be another ticket: not before the lost ones were asked for.
-    pub(crate) const fn can_give_out(&self) -> bool {
-        !self.lost && self.given_out.wrapping_add(1) != self.reported
-    }
-
-    /// Whether a message of QoS 0 is over that was not asked for yet.
-    pub(crate) const fn has_done(&self) -> bool {
-        self.lost || self.reported != self.handed_over
-    }
-
-    /// The next outcome of a message of QoS 0.
-    pub(crate) fn poll_done(&mut self) -> Option<(Ticket, Outcome)> {
-        let outcome = if self.reported != self.handed_over {
-            Outcome::Written
-        } else if self.lost {
-            self.handed_over = self.handed_over.wrapping_add(1);
-            self.lost = self.handed_over != self.given_out;
-            Outcome::Lost(Loss::Closed)
-        } else {
-            return None;
-        };
-        let ticket = Ticket { number: self.reported, at_most_once: true };
-        self.reported = self.reported.wrapping_add(1);
-        Some((ticket, outcome))
+        self.tickets.lose();
     }
 }

@@ -41,19 +41,20 @@ impl Engine<'_> {
             return Err(RequestError::Busy);
         }
         if message.qos == QoS::AtMostOnce {
-            if !self.out.can_give_out() {
+            if !self.out.tickets.can_give_out() {
                 return Err(RequestError::Busy);
             }
             // The front with the longest Remaining Length.
             let most = publish.encoded_len(version).saturating_add(3);
             self.append_request(most, |out| encode_head(&publish, payload_len, limit, out))?;
             self.out.put_long(Source::Application, payload_len);
-            return Ok(self.out.give_out());
+            return Ok(self.out.tickets.give_out());
         }
         if self.settings.is_durable() {
             return Err(RequestError::NoRoom);
         }
-        if self.inflight.pending < self.inflight.count() || self.unacknowledged >= self.limits.receive_maximum
+        if self.inflight.pending() < self.inflight.count()
+            || self.unacknowledged >= self.limits.receive_maximum
         {
             return Err(RequestError::Busy);
         }
@@ -86,7 +87,7 @@ impl Engine<'_> {
             out.put_long(Source::Application, payload_len);
         }
         self.unacknowledged = self.unacknowledged.saturating_add(1);
-        self.inflight.pending = position.wrapping_add(1);
+        self.inflight.set_pending(position.wrapping_add(1));
     }
 
     /// How many bytes of payload the shell is to write now; 0 while something else comes first.
@@ -123,7 +124,7 @@ impl Engine<'_> {
         if slot.has(flag::SENT) {
             self.inflight.set_dup(slot.start); // [MQTT-3.3.1-1]
         }
-        self.send_front(self.inflight.pending, len, payload_len);
+        self.send_front(self.inflight.pending(), len, payload_len);
         self.pump();
         Ok(())
     }
@@ -133,7 +134,7 @@ impl Engine<'_> {
         let may_send = self.phase == Phase::Connected
             && !self.out.has_long()
             && self.unacknowledged < self.limits.receive_maximum;
-        let slot = self.inflight.slot(self.inflight.pending)?;
+        let slot = self.inflight.slot(self.inflight.pending())?;
         let waits = slot.has(flag::STREAMED) && !slot.has(flag::QUEUED) && slot.stage.is_publish();
         (may_send && waits).then_some(slot)
     }

@@ -7,7 +7,7 @@
 use crate::delivery::Receiving;
 use crate::session::MANY;
 use crate::session::ring::{Ring, Slot};
-use mqtt_packet::PacketId;
+use mqtt_packet::{AckKind, PacketId};
 
 /// What is owed for a received message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
@@ -20,20 +20,21 @@ pub(crate) enum Owed {
     Accept1,
     /// QoS 2, not accepted yet.
     Accept2,
-    /// PUBACK.
-    PubAck,
     /// PUBREC, once the store has the identifier.
     StorePubRec,
+    // The numbers of the next three, and of PUBCOMP, are their packet types.
+    /// PUBACK.
+    PubAck = AckKind::PubAck as u8,
+    /// PUBREC.
+    PubRec = AckKind::PubRec as u8,
     /// PUBREC, once the store says that the identifier is safe.
     SyncPubRec,
-    /// PUBREC.
-    PubRec,
+    /// PUBCOMP.
+    PubComp = AckKind::PubComp as u8,
     /// PUBCOMP, once the store has forgotten the identifier.
     StorePubComp,
     /// PUBCOMP, once the store says that it has.
     SyncPubComp,
-    /// PUBCOMP.
-    PubComp,
     /// Only that the store forgets the identifier.
     StoreForget,
     /// Nothing: it goes with the next word of the store.
@@ -41,6 +42,9 @@ pub(crate) enum Owed {
     /// Nothing: its place is free as soon as it is the first, or where there is no other.
     Gone,
 }
+
+/// Whether what is owed may have to wait for more than room: for the application, or for a store.
+pub(crate) const HELD_UP: bool = cfg!(any(feature = "manual-acknowledgement", feature = "store"));
 
 /// What becomes of what is owed, for each [`Owed`] in its order.
 type Change = [Owed; 13];
@@ -50,13 +54,13 @@ pub(crate) const CLOSED: Change = [
     Owed::Nothing,
     Owed::Gone,
     Owed::Gone,
-    Owed::Gone,
     Owed::StorePubRec,
-    Owed::SyncPubRec,
+    Owed::Gone,
     Owed::Nothing,
+    Owed::SyncPubRec,
+    Owed::Gone,
     Owed::StoreForget,
     Owed::Forgotten,
-    Owed::Gone,
     Owed::StoreForget,
     Owed::Forgotten,
     Owed::Gone,
@@ -70,12 +74,12 @@ pub(crate) const SYNCED: Change = [
     Owed::Nothing,
     Owed::Accept1,
     Owed::Accept2,
-    Owed::PubAck,
     Owed::StorePubRec,
+    Owed::PubAck,
     Owed::PubRec,
     Owed::PubRec,
-    Owed::StorePubComp,
     Owed::PubComp,
+    Owed::StorePubComp,
     Owed::PubComp,
     Owed::StoreForget,
     Owed::Gone,
@@ -127,7 +131,7 @@ pub(crate) struct Inbox<'b> {
     /// How many of the slots are gone.
     gone: u16,
     /// Nothing that could be sent is owed for those in front of this one.
-    pub(crate) due: u16,
+    due: u16,
     /// Whether the identifiers are in sequence, as servers give them out.
     in_sequence: bool,
 }
@@ -146,10 +150,6 @@ impl<'b> Inbox<'b> {
         self.slots.len().wrapping_sub(self.gone)
     }
 
-    pub(crate) fn slot(&self, position: u16) -> Option<&ReceivedSlot> {
-        self.slots.get(position)
-    }
-
     /// What is owed for the message at this place, to be changed. What gets [`Owed::Gone`] is [removed](Self::remove)
     /// instead.
     pub(crate) fn slot_mut(&mut self, position: u16) -> Option<&mut ReceivedSlot> {
@@ -157,27 +157,37 @@ impl<'b> Inbox<'b> {
     }
 
     /// Where the message with this identifier is, and what is known of it.
-    pub(crate) fn find(&self, id: PacketId) -> Option<(u16, &ReceivedSlot)> {
+    pub(crate) fn find(&mut self, id: PacketId) -> Option<(u16, &ReceivedSlot)> {
         if MANY && self.in_sequence && self.slots.is_behind(id.get()) {
             return None;
         }
         if !MANY {
+            // One function gets slots to be changed and to be looked at.
             let mut position = 0_u16;
-            while let Some(slot) = self.slots.get(position) {
-                if slot.is(id) {
-                    return Some((position, slot));
-                }
+            while !self.slots.get_mut(position)?.is(id) {
                 position = position.wrapping_add(1);
             }
-            return None;
+            return Some((position, self.slots.get_mut(position)?));
         }
         let position = self.slots.find(id)?;
         Some((position, self.slots.get(position)?))
     }
 
+    /// Nothing that could be sent is owed for those in front of this place. Where there are few, all are looked at.
+    pub(crate) const fn due(&self) -> u16 {
+        if MANY { self.due } else { 0 }
+    }
+
+    /// Nothing that could be sent is owed for those in front of this place.
+    pub(crate) const fn set_due(&mut self, position: u16) {
+        if MANY {
+            self.due = position;
+        }
+    }
+
     /// Those of which something may be owed.
     pub(crate) fn owed(&self) -> impl Iterator<Item = &ReceivedSlot> {
-        (self.due..self.slots.len()).filter_map(|position| self.slots.get(position))
+        (self.due()..self.slots.len()).filter_map(|position| self.slots.get(position))
     }
 
     /// Appends a message; false where there is no memory.
@@ -220,28 +230,20 @@ impl<'b> Inbox<'b> {
 
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
-        self.slots.truncate(0);
-        self.gone = 0;
-        self.due = 0;
+        self.slots.clear();
+        if MANY {
+            self.gone = 0;
+        }
+        self.set_due(0);
     }
 
     /// Gives back the places of those that are gone; all others are looked at again.
     fn close_gaps(&mut self) {
-        let mut kept = 0_u16;
-        for position in 0..self.slots.len() {
-            let Some(slot) = self.slots.get(position).copied() else {
-                break;
-            };
-            if slot.owed != Owed::Gone {
-                if let Some(place) = self.slots.get_mut(kept) {
-                    *place = slot;
-                }
-                kept = kept.wrapping_add(1);
-            }
+        self.slots.retain(|slot| slot.owed != Owed::Gone);
+        if MANY {
+            self.gone = 0;
         }
-        self.slots.truncate(kept);
-        self.gone = 0;
-        self.due = 0;
+        self.set_due(0);
     }
 }
 

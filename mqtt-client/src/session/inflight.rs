@@ -7,8 +7,8 @@
 
 use crate::error::RequestError;
 use crate::event::{Loss, Outcome};
-use crate::session::MANY;
 use crate::session::ring::{Ring, Slot};
+use crate::session::{MANY, MARKS};
 use mqtt_packet::{PacketId, ReasonCode};
 
 /// What tells a repeat in the first byte of a PUBLISH.
@@ -127,8 +127,8 @@ pub(crate) struct InFlight<'b> {
     bytes: &'b mut [u8],
     /// Behind the newest record.
     tail: u32,
-    /// Which slot is looked at next for transmission on this connection.
-    pub(crate) pending: u16,
+    /// Which slot is looked at next for transmission on this connection; always the first without [`MARKS`].
+    pending: u16,
     /// Those in front of this one hold no bytes.
     first_with_bytes: u16,
     /// How many are done.
@@ -156,9 +156,11 @@ impl<'b> InFlight<'b> {
     }
 
     /// The identifier that the next request gets; `None` where no slot or no identifier is free.
-    pub(crate) fn next_id(&self) -> Option<PacketId> {
+    pub(crate) fn next_id(&mut self) -> Option<PacketId> {
         let id = PacketId::new(self.last_id.wrapping_add(1)).unwrap_or(PacketId::MIN);
-        if self.count() >= self.slots.capacity() || self.slot(0).is_some_and(|oldest| oldest.id == id.get()) {
+        if self.count() >= self.slots.capacity()
+            || self.slot_mut(0).is_some_and(|oldest| oldest.id == id.get())
+        {
             return None;
         }
         Some(id)
@@ -172,12 +174,15 @@ impl<'b> InFlight<'b> {
         if len > self.bytes.len() {
             return Err(RequestError::NoRoom);
         }
-        let head = loop {
-            match self.slot(self.first_with_bytes) {
-                None => return Ok(0),
-                Some(slot) if slot.holds_bytes() => break slot.start,
-                Some(_) => self.first_with_bytes = self.first_with_bytes.wrapping_add(1),
-            }
+        let mut position = if MANY { self.first_with_bytes } else { 0 };
+        while self.slot_mut(position).is_some_and(|slot| !slot.holds_bytes()) {
+            position = position.wrapping_add(1);
+        }
+        if MANY {
+            self.first_with_bytes = position;
+        }
+        let Some(&mut SendSlot { start: head, .. }) = self.slot_mut(position) else {
+            return Ok(0);
         };
         let (head_at, tail_at) = (head as usize, self.tail as usize);
         let fits = if tail_at > head_at {
@@ -218,9 +223,21 @@ impl<'b> InFlight<'b> {
         self.bytes.get(start as usize..).and_then(|bytes| bytes.get(..len as usize)).unwrap_or_default()
     }
 
-    /// The slot that is looked at next for transmission, and its bytes.
-    pub(crate) fn next(&mut self) -> Option<(&mut SendSlot, &mut [u8])> {
-        let slot = self.slots.get_mut(self.pending)?;
+    /// Which slot is looked at next for transmission on this connection.
+    pub(crate) const fn pending(&self) -> u16 {
+        if MARKS { self.pending } else { 0 }
+    }
+
+    /// Those in front of this slot need not be looked at.
+    pub(crate) const fn set_pending(&mut self, position: u16) {
+        if MARKS {
+            self.pending = position;
+        }
+    }
+
+    /// A slot to be transmitted, and its bytes.
+    pub(crate) fn slot_and_record(&mut self, position: u16) -> Option<(&mut SendSlot, &mut [u8])> {
+        let slot = self.slots.get_mut(position)?;
         let behind = self.bytes.get_mut(slot.start as usize..).unwrap_or_default();
         let record = behind.get_mut(..slot.len as usize).unwrap_or_default();
         Some((slot, record))
@@ -247,7 +264,7 @@ impl<'b> InFlight<'b> {
     pub(crate) fn look_again(&mut self, id: PacketId) {
         // All are where that costs less than to know which.
         let position = if MANY { self.slots.find(id).unwrap_or(0) } else { 0 };
-        self.pending = self.pending.min(position);
+        self.set_pending(self.pending().min(position));
     }
 
     /// Ends the requests for which `what` has an outcome, after it has changed them. It sees slots that are free, too,
@@ -257,31 +274,40 @@ impl<'b> InFlight<'b> {
         for slot in self.slots.all() {
             if let Some(loss) = what(slot) {
                 slot.finish(Err(loss));
-                self.done = self.done.wrapping_add(1);
+                if MANY {
+                    self.done = self.done.wrapping_add(1);
+                }
             }
         }
     }
 
     /// Counts a request that was [finished](SendSlot::finish).
     pub(crate) fn count_done(&mut self) {
-        self.done = self.done.wrapping_add(1);
+        if MANY {
+            self.done = self.done.wrapping_add(1);
+        }
     }
 
     /// Whether a request is over that was not asked for yet.
-    pub(crate) const fn has_done(&self) -> bool {
-        self.done > 0
+    pub(crate) fn has_done(&self) -> bool {
+        if MANY {
+            return self.done > 0;
+        }
+        self.slots.any(|slot| slot.stage.is_done())
     }
 
     /// The next request that is over; asked for, its identifier is free.
     pub(crate) fn poll_done(&mut self) -> Option<(PacketId, Outcome)> {
-        if self.done == 0 {
+        if MANY && self.done == 0 {
             return None;
         }
         for position in 0..self.count() {
             if let Some(slot) = self.slot_mut(position).filter(|slot| slot.stage.is_done()) {
                 let (id, outcome) = (PacketId::new(slot.id)?, slot.outcome());
                 slot.stage = Stage::Free;
-                self.done = self.done.wrapping_sub(1);
+                if MANY {
+                    self.done = self.done.wrapping_sub(1);
+                }
                 self.free_front();
                 return Some((id, outcome));
             }
@@ -291,15 +317,17 @@ impl<'b> InFlight<'b> {
 
     /// Frees the first slots as far as nothing is wanted of them.
     pub(crate) fn free_front(&mut self) {
-        let is_free = |slot: &SendSlot| {
+        let is_free = |slot: &mut SendSlot| {
             slot.stage == Stage::Free && !slot.has(flag::PINNED_IF_EVER | flag::UNSTORED_IF_EVER)
         };
         let mut free = 0_u16;
-        while self.slot(free).is_some_and(is_free) {
+        while self.slot_mut(free).is_some_and(is_free) {
             free = free.wrapping_add(1);
         }
         self.slots.pop_front(free);
-        self.pending = self.pending.saturating_sub(free);
-        self.first_with_bytes = self.first_with_bytes.saturating_sub(free);
+        self.set_pending(self.pending().saturating_sub(free));
+        if MANY {
+            self.first_with_bytes = self.first_with_bytes.saturating_sub(free);
+        }
     }
 }

@@ -6,9 +6,13 @@ mod inflight;
 mod ring;
 
 pub use inbox::ReceivedSlot;
-pub(crate) use inbox::{CLOSED, FORGOTTEN, Inbox, Owed, SYNCED};
+pub(crate) use inbox::{CLOSED, FORGOTTEN, HELD_UP, Inbox, Owed, SYNCED};
 pub use inflight::SendSlot;
 pub(crate) use inflight::{DUP, InFlight, Stage, flag};
 
 /// Whether there may be so many messages that to look at all of them takes time; small machines save the code.
 pub(crate) const MANY: bool = cfg!(target_pointer_width = "64");
+
+/// Whether it is remembered which messages were looked at. Where there are few, all are looked at each time; but whose
+/// payload the application is asked for is a place among them.
+pub(crate) const MARKS: bool = MANY || cfg!(feature = "streaming");

@@ -1,6 +1,7 @@
 //! A ring of slots in lent memory: what is oldest is first, and nothing is moved when it goes.
 
 use crate::session::MANY;
+use core::cell::Cell;
 use mqtt_packet::PacketId;
 
 /// What a ring can find.
@@ -78,6 +79,11 @@ impl<'b, T: Slot> Ring<'b, T> {
         last.is_none_or(|last| self.distance(id) > self.distance(last.id()))
     }
 
+    /// Whether something is true of any slot that there is, in use or not.
+    pub(crate) fn any(&self, what: impl Fn(&T) -> bool) -> bool {
+        self.slots.iter().any(what)
+    }
+
     /// Every slot that there is, in use or not, in no order.
     pub(crate) fn all(&mut self) -> core::slice::IterMut<'_, T> {
         self.slots.iter_mut()
@@ -129,8 +135,41 @@ impl<'b, T: Slot> Ring<'b, T> {
         self.len = self.len.wrapping_sub(count);
     }
 
-    /// Gives back those from this position on.
-    pub(crate) fn truncate(&mut self, len: u16) {
-        self.len = self.len.min(len);
+    /// Forgets the slots of which `is_kept` says no.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&T) -> bool)
+    where
+        T: Copy,
+    {
+        if !T::GOES_ROUND {
+            let list = crate::memory::get_mut(self.slots, 0, self.len.into());
+            let list = Cell::from_mut(list).as_slice_of_cells();
+            let mut places = list.iter();
+            for slot in list {
+                let slot = slot.get();
+                if is_kept(&slot) {
+                    if let Some(place) = places.next() {
+                        place.set(slot);
+                    }
+                }
+            }
+            self.len = self.len.wrapping_sub(places.len() as u16);
+            return;
+        }
+        let mut kept = 0_u16;
+        for position in 0..self.len {
+            let Some(slot) = self.get(position).copied().filter(&is_kept) else {
+                continue;
+            };
+            if let Some(place) = self.get_mut(kept) {
+                *place = slot;
+            }
+            kept = kept.wrapping_add(1);
+        }
+        self.len = kept;
+    }
+
+    /// Forgets all slots.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
     }
 }
