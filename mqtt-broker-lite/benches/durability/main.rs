@@ -1,7 +1,7 @@
 //! What durability costs: `scripts/durability [rates|brokers|start|memory]`, all of them if none is named.
 //!
 //! - `rates`: messages of QoS 1 that are on the disk before they are acknowledged, beside the raw disk, the bare database
-//!   and a log of recycled segments that write the same. Numbers: so many in flight, instead of 1, 64 and 512.
+//!   and the prototype of the log that write the same. Numbers: so many in flight, instead of 1, 64 and 512.
 //! - `brokers`: the same publishers at other brokers; each is killed at the end, and what was acknowledged is counted.
 //! - `start`: the start with a million messages. `memory`: with ten million.
 //!
