@@ -53,6 +53,14 @@ fn a_stray_connect_may_end_a_session() {
     assert_eq!(sim::run(&scenario.plan(17_326), false).violation, None);
 }
 
+/// Not the broker's fault either: a client came back just before its will was due, and CONNACK left the broker just behind
+/// that. [MQTT-3.1.3-9 @5.0]
+#[test]
+fn who_comes_back_in_time_keeps_his_will_back() {
+    let scenario = named("shards").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(6620), false).violation, None);
+}
+
 /// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
 /// [MQTT-4.6.0-3]
 #[test]

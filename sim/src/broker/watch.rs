@@ -23,6 +23,10 @@ impl Broker {
                 if let Ok(connect) = Connect::decode(frame) {
                     peer.version = connect.version;
                     peer.keep_alive = connect.keep_alive;
+                    // Who comes back before the delay of his will is over may have kept it back: CONNACK will tell.
+                    if let Some((due, _)) = self.wills.get_mut(&client).filter(|(due, _)| *due > scene.now) {
+                        *due = u64::MAX;
+                    }
                     if peer.home.is_none() {
                         let home = home(connect.client_id.as_bytes(), self.plan.shards);
                         self.settle(index, home, scene);
