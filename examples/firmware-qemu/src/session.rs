@@ -103,6 +103,11 @@ impl Heard {
     }
 }
 
+/// How many of them the server answers. Without the feature `qos0-outcomes` nothing is told of the others.
+fn answered(messages: &[Own]) -> usize {
+    messages.iter().filter(|own| own.qos > QoS::AtMostOnce).count()
+}
+
 struct Device<'b> {
     client: Client<'b, &'b mut Uart, Clock>,
     clock: Clock,
@@ -130,12 +135,12 @@ pub fn run(
     device.connect(&options, false)?;
     device.subscribe(EVERYTHING)?;
     device.publish(&BEFORE)?;
-    device.hear(BEFORE.len(), &BEFORE)?;
+    device.hear(answered(&BEFORE), &BEFORE)?;
     device.publish(&CUT)?;
     device.lose_connection()?;
     // 3.1 has no Session Present.
     device.connect(&options, version != Version::V3_1)?;
-    device.hear(CUT.len(), &CUT)?;
+    device.hear(answered(&CUT), &CUT)?;
     if device.heard.again & !AT_LEAST_ONCE != 0 {
         return Err(Fault::Repeated(device.heard));
     }
