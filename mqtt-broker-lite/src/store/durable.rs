@@ -32,7 +32,8 @@ pub(super) struct Sizes {
     pub(super) direct: usize,
 }
 
-const SIZES: Sizes = Sizes { segment: 4 << 20, files: 8, moved: 4, most: 16, few: 1000, direct: 1 << 20 };
+// Of what is moved the values are in memory: 4 MiB.
+const SIZES: Sizes = Sizes { segment: 4 << 20, files: 8, moved: 1, most: 16, few: 1000, direct: 1 << 20 };
 
 /// The store.
 pub struct Durable {
