@@ -378,12 +378,8 @@ struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
     /// Seven bits a byte, the lowest first.
-    fn int(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push((value & 0x7F) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
+    fn int(&mut self, value: u64) {
+        step::add_int(self.0, value);
     }
 
     /// 0 for nothing.
@@ -463,16 +459,7 @@ impl<'a> Reader<'a> {
     }
 
     fn int(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7F);
-            value |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
+        step::read_int(|| self.byte())
     }
 
     fn int32(&mut self) -> Option<u32> {

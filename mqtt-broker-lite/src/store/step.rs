@@ -79,12 +79,26 @@ fn add_value(out: &mut Vec<u8>, value: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Seven bits a byte, the lowest first.
-fn add_int(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn add_int(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7F) as u8 | 0x80);
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+/// What [`add_int`] wrote.
+pub(super) fn read_int(mut next: impl FnMut() -> Option<u8>) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = next()?;
+        let bits = u64::from(byte & 0x7F);
+        value |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// The steps of a batch, in their order; the last is nothing if the rest cannot be read.
@@ -137,16 +151,7 @@ impl<'a> Steps<'a> {
     }
 
     fn int(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7F);
-            value |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
+        read_int(|| self.byte())
     }
 }
 
