@@ -89,7 +89,6 @@ impl Shard {
     pub(super) fn fan_out(&mut self, item: &mut Item<'_>, from: Option<usize>) -> bool {
         let mut found = std::mem::take(&mut self.found);
         let mut forms = std::mem::take(&mut self.forms);
-        found.clear();
         forms.clear();
         if self.tree.matches(item.view.topic, &mut found) {
             found.sort_by_key(|(target, _)| *target);

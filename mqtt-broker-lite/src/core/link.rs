@@ -243,6 +243,9 @@ impl Shard {
 
     /// Ends a turn: what it changed is written, and what crosses to other shards goes with the same cause.
     pub(super) fn end_turn(&mut self) {
+        if !self.crossing_matters && self.journal.cause().is_none() && self.fetching.is_empty() {
+            return;
+        }
         let matters = std::mem::take(&mut self.crossing_matters);
         // What waits for nobody is gathered until the shell asks.
         let crossing = if matters { std::mem::take(&mut self.crossing) } else { BTreeMap::new() };

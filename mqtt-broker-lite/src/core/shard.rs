@@ -255,6 +255,7 @@ impl Shard {
         let version = connection.version;
         let packet = |error: DecodeError| CloseReason::Packet(error, version);
         match frame.packet_type() {
+            PacketType::Publish if self.pass(key, frame) => Ok(()),
             PacketType::Publish => self.on_publish(key, frame),
             PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {
                 self.on_acknowledgement(key, frame)

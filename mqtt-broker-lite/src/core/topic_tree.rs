@@ -4,6 +4,7 @@
 //! by level with a set of nodes, so that depth costs no stack; `$` topics are kept from wildcards at the first level
 //! [MQTT-4.7.2-1].
 
+use super::known::{Known, KnownTopics};
 use super::{ObserverId, ShardId};
 use mqtt_packet::{QoS, TopicFilter, TopicName};
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -146,17 +147,19 @@ pub(super) struct TopicTree {
     exact: HashMap<Box<[u8]>, Subscribers, Seeded>,
     nodes: slab::Slab<Node>,
     wildcards: usize,
+    known: KnownTopics,
 }
 
 impl TopicTree {
     pub(super) fn new(hash: Seeded) -> Self {
         let mut nodes = slab::Slab::new();
         nodes.insert(Node::default());
-        Self { exact: HashMap::with_hasher(hash), nodes, wildcards: 0 }
+        Self { exact: HashMap::with_hasher(hash), nodes, wildcards: 0, known: KnownTopics::default() }
     }
 
     /// Adds or replaces a subscription; true if it is new.
     pub(super) fn insert(&mut self, filter: TopicFilter<'_>, target: Target, grant: Grant) -> bool {
+        self.known.forget();
         if !filter.has_wildcard() {
             let subscribers = self.exact.entry(filter.as_bytes().into()).or_default();
             return subscribers.insert(target, grant);
@@ -189,6 +192,7 @@ impl TopicTree {
 
     /// Removes a subscription; true if there was one.
     pub(super) fn remove(&mut self, filter: TopicFilter<'_>, target: Target) -> bool {
+        self.known.forget();
         if !filter.has_wildcard() {
             let Entry::Occupied(mut entry) = self.exact.entry(filter.as_bytes().into()) else {
                 return false;
@@ -235,9 +239,25 @@ impl TopicTree {
         parent
     }
 
-    /// Appends everybody who is subscribed to `topic`, once for each subscription. True if one target may stand
+    /// What is known of a topic that was matched before, and since when no subscription changed.
+    pub(super) fn known(&self, topic: &[u8]) -> Option<&Known> {
+        self.known.get(topic)
+    }
+
+    /// Everybody who is subscribed to `topic`, once for each subscription, in `found`. True if one target may stand
     /// there more than once.
-    pub(super) fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Target, Grant)>) -> bool {
+    pub(super) fn matches(&mut self, topic: TopicName<'_>, found: &mut Vec<(Target, Grant)>) -> bool {
+        found.clear();
+        if let Some(known) = self.known.get(topic.as_bytes()) {
+            found.extend_from_slice(&known.found);
+            return known.may_repeat;
+        }
+        let may_repeat = self.find(topic, found);
+        self.known.keep(topic, found, may_repeat);
+        may_repeat
+    }
+
+    fn find(&self, topic: TopicName<'_>, found: &mut Vec<(Target, Grant)>) -> bool {
         let mut sources = 0_usize;
         let mut add = |subscribers: &Subscribers| {
             if !subscribers.is_empty() {
@@ -305,7 +325,7 @@ mod tests {
 
     const GRANT: Grant = Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: 0 };
 
-    fn found(tree: &TopicTree, topic: &str) -> Vec<usize> {
+    fn found(tree: &mut TopicTree, topic: &str) -> Vec<usize> {
         let mut found = Vec::new();
         tree.matches(TopicName::new(topic).unwrap(), &mut found);
         let mut keys: Vec<_> = found
@@ -355,6 +375,16 @@ mod tests {
                 prop_assert!(tree.insert(filter, Target::Session(key), GRANT));
                 prop_assert!(!tree.insert(filter, Target::Session(key), GRANT));
             }
+            let topics: Vec<_> = topics.iter().filter_map(|text| TopicName::new(text).ok()).collect();
+            let matching = |topic, all: &[(usize, TopicFilter<'_>)]| -> Vec<_> {
+                all.iter().filter(|(_, filter)| filter.matches(topic)).map(|(key, _)| *key).collect()
+            };
+            let all: Vec<_> = filters.iter().copied().enumerate().collect();
+            // What is found the third time was remembered.
+            for &topic in topics.iter().flat_map(|topic| [topic; 3]) {
+                prop_assert_eq!(found(&mut tree, topic.as_str()), matching(topic, &all), "{}", topic);
+            }
+            prop_assert!(topics.is_empty() || topics.iter().any(|topic| tree.known(topic.as_bytes()).is_some()));
             for (key, &filter) in filters.iter().enumerate() {
                 if removed[key] {
                     prop_assert!(tree.remove(filter, Target::Session(key)));
@@ -363,10 +393,8 @@ mod tests {
                     kept.push((key, filter));
                 }
             }
-            for topic in topics.iter().filter_map(|text| TopicName::new(text).ok()) {
-                let expected: Vec<_> =
-                    kept.iter().filter(|(_, filter)| filter.matches(topic)).map(|(key, _)| *key).collect();
-                prop_assert_eq!(found(&tree, topic.as_str()), expected, "{}", topic);
+            for &topic in topics.iter().flat_map(|topic| [topic; 3]) {
+                prop_assert_eq!(found(&mut tree, topic.as_str()), matching(topic, &kept), "{}", topic);
             }
             for (key, filter) in kept {
                 prop_assert!(tree.remove(filter, Target::Session(key)));

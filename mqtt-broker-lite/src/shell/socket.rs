@@ -196,13 +196,7 @@ impl Socket {
         let mut rest = bytes;
         loop {
             let limit = if self.has_spoken { limits.later } else { limits.first };
-            // The length is known before the packet is there: what is too large is refused, not collected.
-            let frame = match FixedHeader::decode(rest) {
-                Ok(Some(header)) if header.packet_len() > limit => Err(DecodeError::PacketTooLarge),
-                Ok(_) => Frame::split(rest),
-                Err(error) => Err(error),
-            };
-            match frame {
+            match split(rest, limit) {
                 Ok(Some((frame, behind))) => {
                     if !std::mem::replace(&mut self.has_spoken, true) {
                         self.home = elsewhere(frame, limits);
@@ -308,6 +302,17 @@ impl Socket {
             used.extend(self.out.pop_front());
         }
     }
+}
+
+/// Cuts off the first packet, if it is there and not longer than `limit`.
+fn split(bytes: &[u8], limit: u32) -> Result<Option<(Frame<'_>, &[u8])>, DecodeError> {
+    let split = Frame::split(bytes)?;
+    let len = match split {
+        Some((frame, _)) => frame.len(),
+        // The length is known before the packet is there: what is too large is refused, not collected.
+        None => FixedHeader::decode(bytes)?.map_or(0, |header| header.packet_len() as usize),
+    };
+    if len > limit as usize { Err(DecodeError::PacketTooLarge) } else { Ok(split) }
 }
 
 /// The shard where the session of a CONNECT is at home, if it is not this one.

@@ -21,6 +21,7 @@ mod durability;
 mod faults;
 mod inside;
 mod needs;
+mod passing;
 mod pressure;
 mod publishing;
 mod retained;
