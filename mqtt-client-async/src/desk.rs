@@ -7,6 +7,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use mqtt_client::{Connected, Engine, Event as EngineEvent, Key, Loss, Outcome, Receipt, Ticket};
 use mqtt_packet::{Properties, ReasonCode};
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::error::{ConnectionError, DeliveryError, ServerWords, SubscribeError};
@@ -15,6 +16,7 @@ use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder, Publis
 use crate::options::Options;
 use crate::properties::PropertyList;
 use crate::shared::{Control, Hold, Shared, State};
+use crate::subscription::Queue;
 
 /// Whose request a ticket stands for.
 pub(crate) enum Pending {
@@ -229,7 +231,7 @@ impl Desk {
                     self.pass_over(publish.topic.as_str(), publish.payload.len());
                     return accept(engine, *receipt);
                 }
-                self.arrive(Message::whole(publish, body), *receipt);
+                self.arrived.push_back(Message::whole(publish, body, *receipt));
             }
             EngineEvent::MessageStart(head) => {
                 let len = head.payload_len as usize;
@@ -246,7 +248,7 @@ impl Desk {
                 }
                 if *last {
                     match self.incoming.take() {
-                        Some(Incoming::Build(message)) => self.arrive(message.finish(), *receipt),
+                        Some(Incoming::Build(message)) => self.arrived.push_back(message.finish(*receipt)),
                         _ => accept(engine, *receipt),
                     }
                 }
@@ -264,13 +266,6 @@ impl Desk {
             }
             _ => {}
         }
-    }
-
-    fn arrive(&mut self, mut message: Message, receipt: Option<Receipt>) {
-        if let Some(receipt) = receipt {
-            message.right = Right::Receipt(receipt);
-        }
-        self.arrived.push_back(message);
     }
 
     fn pass_over(&self, topic: &str, len: usize) {
@@ -410,27 +405,39 @@ fn place(state: &mut State, wakers: &mut Vec<Waker>, mut message: Message) -> Pl
             holders => hold = Some(Hold::split(receipt, holders)),
         }
     }
-    let mut put = |key: usize, mut message: Message| {
-        let Some(queue) = queues.get_mut(key) else {
-            return;
-        };
-        if let Some(next) = hold.as_mut().filter(|_| queue.holds(message.len())) {
-            message.right = Right::Taker(next());
-        }
-        let was_over = queue.is_over();
-        wakers.extend(queue.push(message));
-        *over = over.saturating_add(usize::from(!was_over && queue.is_over()));
-    };
     let mut unrouted = None;
     match streams.split_last() {
         None => unrouted = Some(message.topic().to_owned()),
         Some((&last, others)) => {
-            others.iter().for_each(|&key| put(key, message.clone()));
+            for &key in others {
+                put(queues, over, wakers, key, message.clone(), &mut hold);
+            }
             // This one needs no copy.
-            put(last, message);
+            put(queues, over, wakers, last, message, &mut hold);
         }
     }
     Placed { to_accept, unrouted }
+}
+
+/// Puts a message into a stream, with the next right to acknowledge it if the stream holds it back.
+#[inline]
+fn put(
+    queues: &mut Slab<Queue>,
+    over: &mut usize,
+    wakers: &mut Vec<Waker>,
+    key: usize,
+    mut message: Message,
+    hold: &mut Option<impl FnMut() -> Hold>,
+) {
+    let Some(queue) = queues.get_mut(key) else {
+        return;
+    };
+    if let Some(next) = hold.as_mut().filter(|_| queue.holds(message.len())) {
+        message.right = Right::Taker(next());
+    }
+    let was_over = queue.is_over();
+    wakers.extend(queue.push(message));
+    *over = over.saturating_add(usize::from(!was_over && queue.is_over()));
 }
 
 fn accept(engine: &mut Engine<'_>, receipt: Option<Receipt>) {

@@ -310,26 +310,37 @@ impl Message {
     }
 
     /// What stands in a packet that came whole, whose body this is.
-    pub(crate) fn whole(publish: &mqtt_packet::Publish<'_>, body: &[u8]) -> Self {
+    // Inlined, as all up to its place in the queue of messages is: it is made there.
+    #[inline]
+    pub(crate) fn whole(
+        publish: &mqtt_packet::Publish<'_>,
+        body: &[u8],
+        receipt: Option<Receipt>,
+    ) -> Self {
         // Behind the length of the topic. The topic of an alias stands elsewhere.
-        match body.get(2..) {
-            Some(bytes) if bytes.starts_with(publish.topic.as_bytes()) && !publish.topic.is_empty() => {
-                let payload_start = bytes.len().saturating_sub(publish.payload.len());
-                Self::new(publish, bytes.into(), payload_start)
-            }
-            _ => {
+        let is_topic = |bytes: &&[u8]| std::ptr::eq(bytes.as_ptr(), publish.topic.as_bytes().as_ptr());
+        let (bytes, payload_start) = match body.get(2..).filter(is_topic) {
+            Some(bytes) => (bytes.into(), bytes.len().saturating_sub(publish.payload.len())),
+            None => {
                 let mut message = MessageBuilder::new(publish, publish.payload.len());
                 message.push(publish.payload);
-                message.finish()
+                (message.message.bytes, message.message.payload_start as usize)
             }
-        }
+        };
+        Self::new(publish, bytes, payload_start, receipt)
     }
 
-    fn new(publish: &mqtt_packet::Publish<'_>, bytes: Arc<[u8]>, payload_start: usize) -> Self {
+    #[inline]
+    fn new(
+        publish: &mqtt_packet::Publish<'_>,
+        bytes: Arc<[u8]>,
+        payload_start: usize,
+        receipt: Option<Receipt>,
+    ) -> Self {
         // A packet is shorter than 2^28 bytes, a topic than 2^16.
         Self {
             bytes,
-            right: Right::None,
+            right: receipt.map_or(Right::None, Right::Receipt),
             payload_start: payload_start as u32,
             properties_len: publish.properties.len() as u32,
             topic_len: publish.topic.as_bytes().len() as u16,
@@ -388,7 +399,7 @@ impl MessageBuilder {
     pub(crate) fn new(publish: &mqtt_packet::Publish<'_>, payload_len: usize) -> Self {
         let payload_start = publish.topic.as_bytes().len().saturating_add(publish.properties.len());
         let bytes = std::iter::repeat_n(0, payload_start.saturating_add(payload_len)).collect();
-        let mut builder = Self { message: Message::new(publish, bytes, payload_start), filled: 0 };
+        let mut builder = Self { message: Message::new(publish, bytes, payload_start, None), filled: 0 };
         builder.push(publish.topic.as_bytes());
         for block in publish.properties.blocks() {
             builder.push(block);
@@ -406,8 +417,8 @@ impl MessageBuilder {
         }
     }
 
-    pub(crate) fn finish(self) -> Message {
-        self.message
+    pub(crate) fn finish(self, receipt: Option<Receipt>) -> Message {
+        Message { right: receipt.map_or(Right::None, Right::Receipt), ..self.message }
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Status {
 }
 
 /// The right to acknowledge a received message, once, when all streams that hold it have let it go.
+// The tag of a message's option lies in that of this: as wide as a word it lets a message be moved in whole words. Parts
+// of words, written one by one and read together, the processor waits for.
+#[repr(u64)]
 pub(crate) enum Hold {
     One(Receipt),
     Many(Arc<Held>),

@@ -233,7 +233,7 @@ pub(crate) fn messages(
 ) -> Result<Vec<Message>, StoreError> {
     let mut messages = Vec::new();
     for_each_message(&mut *opener()?, version, buffer, |_, publish| {
-        messages.push(Message::whole(publish, &[]));
+        messages.push(Message::whole(publish, &[], None));
     })?;
     Ok(messages)
 }

@@ -408,15 +408,14 @@ impl<'b> Session<'b> {
                 Ok(false) => break,
                 Err(error) => return Err(self.engine.handle_malformed(error).into()),
             }
-            let Some(piece) = self.framer.next() else {
-                break;
+            // A whole packet, which is the rule, is few words of the piece that it is in.
+            let (piece, body) = match self.framer.next() {
+                Some(Piece::Packet(frame)) => (Piece::Packet(frame), frame.body()),
+                Some(piece) => (piece, <&[u8]>::default()),
+                None => break,
             };
             progress = true;
             self.trace.received(&piece);
-            let body = match piece {
-                Piece::Packet(frame) => frame.body(),
-                Piece::PublishStart(_) | Piece::Chunk { .. } => &[],
-            };
             let mut event = None;
             self.engine.handle_into(time, piece, &mut self.aliases, &mut event)?;
             match &event {
