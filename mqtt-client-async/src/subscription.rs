@@ -334,7 +334,8 @@ impl Subscription {
             return Poll::Ready(None);
         };
         let (manual, was_over) = (queue.options.manual, queue.is_over());
-        let Some(message) = queue.pop() else {
+        let message = queue.pop();
+        if message.is_none() {
             if is_closed {
                 return Poll::Ready(None);
             }
@@ -343,11 +344,17 @@ impl Subscription {
                 none => *none = Some(cx.waker().clone()),
             }
             return Poll::Pending;
-        };
+        }
         let is_less = was_over && !queue.is_over();
         self.unlock(state, is_less);
         budget.made_progress();
-        Poll::Ready(Some(self.hand_out(message, manual)))
+        match message {
+            Some(message) if matches!(message.right, Right::Taker(_)) => {
+                Poll::Ready(Some(self.hand_out(message, manual)))
+            }
+            // The rule: it goes as it is.
+            message => Poll::Ready(message),
+        }
     }
 
     /// Lets the driver read on, where this stream was what kept it from it.
