@@ -93,6 +93,16 @@ impl Tickets {
 /// After so many messages who receives has a turn: they are in the processor's cache then, and their memory is used again.
 const TURN: usize = 64;
 
+/// What is to be done outside of the lock.
+#[derive(Default)]
+struct After {
+    /// Of the messages that came, what no stream holds back.
+    accepted: Vec<Receipt>,
+    /// The topics of messages that no stream wanted, to be told.
+    unrouted: Vec<String>,
+    wakers: Vec<Waker>,
+}
+
 /// A message that comes in pieces.
 enum Incoming {
     Build(MessageBuilder),
@@ -106,10 +116,7 @@ pub(crate) struct Desk {
     incoming: Option<Incoming>,
     /// Messages that came, with the right to acknowledge them; they go to their streams together.
     arrived: VecDeque<Message>,
-    /// What of them no stream holds back.
-    accepted: Vec<Receipt>,
-    /// The topics of messages that no stream wanted, to be told.
-    unrouted: Vec<String>,
+    after: After,
     /// What the server said besides a reason code; its outcome is the next.
     said: Option<(Ticket, PropertyList)>,
     /// Why the connection ends, where that is known before it does.
@@ -120,7 +127,6 @@ pub(crate) struct Desk {
     has_delivered: bool,
     /// Whether streams hold more bytes than they may.
     pub(crate) is_over: bool,
-    wakers: Vec<Waker>,
     lost: Vec<Control>,
     /// What an earlier process took and what has not arrived.
     restored: HashMap<Key, Publish>,
@@ -133,15 +139,13 @@ impl Desk {
             tickets: Tickets::new(),
             incoming: None,
             arrived: VecDeque::new(),
-            accepted: Vec::new(),
-            unrouted: Vec::new(),
+            after: After::default(),
             said: None,
             end_reason: None,
             max_message_size: options.max_message_size,
             connected: false,
             has_delivered: false,
             is_over: false,
-            wakers: Vec::new(),
             lost: Vec::new(),
             restored,
         }
@@ -290,14 +294,12 @@ impl Desk {
             let Some(message) = self.arrived.pop_front() else {
                 break;
             };
-            let placed = place(&mut state, &mut self.wakers, message);
-            self.accepted.extend(placed.to_accept);
-            self.unrouted.extend(placed.unrouted);
+            place(&mut state, &mut self.after, message);
             has_placed = true;
         }
         self.is_over = state.over > 0;
         drop(state);
-        for receipt in self.accepted.drain(..) {
+        for receipt in self.after.accepted.drain(..) {
             accept(engine, Some(receipt));
         }
         self.has_delivered |= has_placed;
@@ -307,10 +309,10 @@ impl Desk {
 
     /// Messages are where they belong, outside of the lock.
     fn tell(&mut self) {
-        for topic in self.unrouted.drain(..) {
+        for topic in self.after.unrouted.drain(..) {
             self.shared.emit(&Event::Unrouted { topic });
         }
-        self.wakers.drain(..).for_each(Waker::wake);
+        self.after.wakers.drain(..).for_each(Waker::wake);
     }
 
     /// Takes what became of requests from the engine; what the end of a connection undid goes back to `control`.
@@ -324,7 +326,7 @@ impl Desk {
                 Some(Pending::Publish(delivery, _)) => {
                     let fate = fate(outcome, said.unwrap_or_default());
                     let waker = self.shared.lock().deliveries.complete(delivery, fate);
-                    self.wakers.extend(waker);
+                    self.after.wakers.extend(waker);
                 }
                 Some(Pending::Control(request)) => match outcome {
                     Outcome::Answered(reason_code) => self.answer(*request, Ok(reason_code)),
@@ -335,7 +337,7 @@ impl Desk {
         while let Some(request) = self.lost.pop() {
             control.push_front(request);
         }
-        self.wakers.drain(..).for_each(Waker::wake);
+        self.after.wakers.drain(..).for_each(Waker::wake);
         progress
     }
 
@@ -383,40 +385,29 @@ impl Desk {
     }
 }
 
-/// What became of a message that came.
-struct Placed {
-    /// The right to acknowledge it, where no stream has that.
-    to_accept: Option<Receipt>,
-    /// Its topic, where no stream wants it.
-    unrouted: Option<String>,
-}
-
 /// Puts a message into the streams that it is for.
-fn place(state: &mut State, wakers: &mut Vec<Waker>, mut message: Message) -> Placed {
+fn place(state: &mut State, after: &mut After, mut message: Message) {
     let State { router, queues, over, .. } = state;
     let streams = router.route(message.topic_bytes(), &message.properties());
-    let mut to_accept = None;
     let mut hold = None;
     if let Right::Receipt(receipt) = message.right {
         message.right = Right::None;
         let holds = |key: &&usize| queues.get(**key).is_some_and(|queue| queue.holds(message.len()));
         match streams.iter().filter(holds).count() {
-            0 => to_accept = Some(receipt),
+            0 => after.accepted.push(receipt),
             holders => hold = Some(Hold::split(receipt, holders)),
         }
     }
-    let mut unrouted = None;
     match streams.split_last() {
-        None => unrouted = Some(message.topic().to_owned()),
+        None => after.unrouted.push(message.topic().to_owned()),
         Some((&last, others)) => {
             for &key in others {
-                put(queues, over, wakers, key, message.clone(), &mut hold);
+                put(queues, over, &mut after.wakers, key, message.clone(), &mut hold);
             }
             // This one needs no copy.
-            put(queues, over, wakers, last, message, &mut hold);
+            put(queues, over, &mut after.wakers, last, message, &mut hold);
         }
     }
-    Placed { to_accept, unrouted }
 }
 
 /// Puts a message into a stream, with the next right to acknowledge it if the stream holds it back.

@@ -312,11 +312,7 @@ impl Message {
     /// What stands in a packet that came whole, whose body this is.
     // Inlined, as all up to its place in the queue of messages is: it is made there.
     #[inline]
-    pub(crate) fn whole(
-        publish: &mqtt_packet::Publish<'_>,
-        body: &[u8],
-        receipt: Option<Receipt>,
-    ) -> Self {
+    pub(crate) fn whole(publish: &mqtt_packet::Publish<'_>, body: &[u8], receipt: Option<Receipt>) -> Self {
         // Behind the length of the topic. The topic of an alias stands elsewhere.
         let is_topic = |bytes: &&[u8]| std::ptr::eq(bytes.as_ptr(), publish.topic.as_bytes().as_ptr());
         let (bytes, payload_start) = match body.get(2..).filter(is_topic) {
