@@ -4,7 +4,6 @@
 //! messages are taken from the queue only as the engine takes them. Acknowledgements and pings are the engine's and go
 //! first.
 
-mod pace;
 mod requests;
 mod trace;
 
@@ -13,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use mqtt_client::system::Pace;
 use mqtt_client::{Aliases, Engine, Event as EngineEvent, Framer, Instant as EngineInstant};
 use mqtt_packet::{EncodeError, Piece, Properties, ReasonCode};
 use tokio::io::ReadBuf;
@@ -29,6 +29,8 @@ use crate::transport::Carrier;
 
 /// From this length on a payload is written from where it lies, without a copy.
 const LARGE: usize = 16 << 10;
+/// For how long what comes gathers where much does: the resolution of tokio's timers.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The engine's clock.
 #[derive(Clone, Copy)]
@@ -115,7 +117,7 @@ pub(crate) struct Session<'b> {
     resume_at: usize,
     /// When the attempt to connect is over.
     connect_deadline: Option<Instant>,
-    pace: pace::Pace,
+    pace: Pace,
     pub(crate) authentication: Authentication,
     pub(crate) storage: Storage,
 }
@@ -152,7 +154,7 @@ impl<'b> Session<'b> {
             write_timeout: options.write_timeout,
             resume_at: usize::MAX,
             connect_deadline: None,
-            pace: pace::Pace::new(now(), !options.low_latency),
+            pace: Pace::new(if options.low_latency { std::time::Duration::ZERO } else { PAUSE }),
             authentication: Authentication::new(options.authenticator.clone()),
             storage,
         }
@@ -368,19 +370,19 @@ impl<'b> Session<'b> {
         if self.is_turn_over {
             return Ok(true);
         }
-        let pauses = self.closing.is_none() && self.pace.pause(now).is_some();
+        let pauses = self.closing.is_none() && self.pace.pause(now.into_std()).is_some();
         if !self.engine.can_receive() || self.desk.is_over || pauses {
             return Ok(progress);
         }
         let mut buffer = ReadBuf::new(self.framer.spare());
         match Pin::new(&mut *carrier).poll_read(cx, &mut buffer)? {
             Poll::Ready(()) => {
-                let n = buffer.filled().len();
+                let (n, is_all) = (buffer.filled().len(), buffer.remaining() > 0);
                 if n == 0 {
                     return Err(ConnectionError::ClosedByServer);
                 }
                 self.framer.filled(n);
-                self.pace.read(now, n, self.desk.in_flight());
+                self.pace.read(now.into_std(), n, is_all);
                 self.engine.heard(self.clock.show(now));
                 self.handle_pieces(now)?;
                 progress = true;
@@ -446,7 +448,7 @@ impl<'b> Session<'b> {
         }
         let stalled = self.stalled_since.and_then(|since| since.checked_add(self.write_timeout));
         deadline = earlier(earlier(deadline, stalled), self.connect_deadline);
-        deadline = earlier(deadline, self.pace.pause(now));
+        deadline = earlier(deadline, self.pace.pause(now.into_std()).map(Instant::from_std));
         if let Some(Closing::Drain { deadline: end }) = self.closing {
             deadline = earlier(deadline, Some(end));
         }

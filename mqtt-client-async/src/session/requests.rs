@@ -148,7 +148,7 @@ impl Session<'_> {
         }
         self.shared.dequeued(messages, bytes);
         if messages > 0 {
-            self.pace.published();
+            self.pace.published(self.desk.in_flight());
         }
         messages > 0
     }
