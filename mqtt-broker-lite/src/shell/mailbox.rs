@@ -46,7 +46,7 @@ pub(super) type Seat = Arc<Mutex<Option<Worker>>>;
 /// The way to a worker from other threads.
 ///
 /// To wake a thread takes longer than to read a letter. So who brings a few letters to a worker that waits, and that had
-/// little to do last time, does the worker's work for them. Nobody waits for a worker that is busy: it is woken.
+/// little to do of late, does the worker's work for them. Nobody waits for a worker that is busy: it is woken.
 #[derive(Clone)]
 pub(super) struct Mailbox {
     letters: Sender<Letter>,

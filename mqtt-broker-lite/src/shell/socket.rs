@@ -246,8 +246,8 @@ impl Socket {
         self.unsent = 0;
     }
 
-    /// Writes as much as the socket takes; returns how much that was. Empty wires are given back.
-    pub(super) fn flush(&mut self, used: &mut Vec<Wire>) -> io::Result<usize> {
+    /// Writes as much as the socket takes; returns how much that was. The shard gets empty wires back.
+    pub(super) fn flush(&mut self, shard: &mut Shard) -> io::Result<usize> {
         let mut total = 0_usize;
         self.carrier.push()?;
         while !self.out.is_empty() {
@@ -255,7 +255,7 @@ impl Socket {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     total = total.saturating_add(written);
-                    self.advance(written, used);
+                    self.advance(written, shard);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -289,7 +289,7 @@ impl Socket {
         }
     }
 
-    fn advance(&mut self, mut written: usize, used: &mut Vec<Wire>) {
+    fn advance(&mut self, mut written: usize, shard: &mut Shard) {
         self.unsent = self.unsent.saturating_sub(written);
         while let Some(first) = self.out.front() {
             let left = first.len().saturating_sub(self.written);
@@ -299,7 +299,9 @@ impl Socket {
             }
             written = written.saturating_sub(left);
             self.written = 0;
-            used.extend(self.out.pop_front());
+            if let Some(wire) = self.out.pop_front() {
+                shard.reuse(wire);
+            }
         }
     }
 }

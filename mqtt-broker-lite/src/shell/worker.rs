@@ -32,6 +32,9 @@ const MANY_PACKETS: usize = 8192;
 const SMALL_READ_SIZE: usize = 8 << 10;
 /// A turn that took less leaves time to be visited.
 const LIGHT: Duration = Duration::from_micros(100);
+/// One turn that took longer may have been interrupted, by who was told something in it first of all: so many in a row mean
+/// that there is much to do.
+const LONG_TURNS: u32 = 2;
 /// How long a closed connection may take its last bytes, in milliseconds.
 const LINGER: u64 = 2000;
 
@@ -76,8 +79,8 @@ pub(super) struct Worker {
     wake_at: Option<u64>,
     /// Until when its thread waits, if nobody calls it.
     waits_until: Option<u64>,
-    /// The last turn took less than [`LIGHT`].
-    is_light: bool,
+    /// How many turns in a row took longer than [`LIGHT`].
+    long_turns: u32,
     /// Somebody else's thread does its work.
     is_visited: bool,
     /// To which shards it has letters, and how many.
@@ -132,7 +135,7 @@ impl Worker {
             start: Instant::now(),
             wake_at: None,
             waits_until: None,
-            is_light: true,
+            long_turns: 0,
             is_visited: false,
             to_call: Vec::new(),
             buffer: vec![0; READ_SIZE],
@@ -195,7 +198,7 @@ impl Worker {
 
     /// Does on a visitor's thread what its own waits for; false if its own has to do something, too.
     pub(super) fn visit(&mut self) -> bool {
-        if !self.is_light {
+        if self.long_turns >= LONG_TURNS {
             return false;
         }
         self.is_visited = true;
@@ -309,7 +312,7 @@ impl Worker {
             }
         }
         let took = begin.elapsed();
-        self.is_light = took < LIGHT;
+        self.long_turns = if took < LIGHT { 0 } else { self.long_turns.saturating_add(1) };
         self.tally.busy = self.tally.busy.saturating_add(took);
     }
 
@@ -496,11 +499,8 @@ impl Worker {
             return;
         };
         socket.is_dirty = false;
-        let (id, mut used) = (socket.id, Vec::new());
-        let result = socket.flush(&mut used);
-        for wire in used {
-            self.shard.reuse(wire);
-        }
+        let id = socket.id;
+        let result = socket.flush(&mut self.shard);
         self.tally.note_bytes(0, *result.as_ref().unwrap_or(&0));
         if socket.has_recovered() && !std::mem::replace(&mut socket.is_listed, true) {
             self.to_read.push_back(index);

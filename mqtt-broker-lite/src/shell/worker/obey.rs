@@ -18,7 +18,7 @@ impl Worker {
                 return;
             }
             // From the end: who published was listed for his answer first, but those come first for whom the message is.
-            for index in std::mem::take(&mut self.to_write).into_iter().rev() {
+            while let Some(index) = self.to_write.pop() {
                 self.write(index, now);
             }
         }
