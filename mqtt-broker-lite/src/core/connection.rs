@@ -159,7 +159,12 @@ impl Connection {
 
     /// Whether messages may be sent at all now, if so many bytes may wait in the shell.
     pub(super) fn is_open(&self, window: usize) -> bool {
-        self.is_connected && self.barrier.is_empty() && self.unsent.saturating_add(self.out.len()) < window
+        self.is_connected && self.barrier.is_empty() && self.room(window) > 0
+    }
+
+    /// How many more bytes may wait in the shell; the last message may have more.
+    pub(super) fn room(&self, window: usize) -> usize {
+        window.saturating_sub(self.unsent.saturating_add(self.out.len()))
     }
 
     /// Whether a new message of this QoS may be sent now.
@@ -209,11 +214,15 @@ fn patience(keep_alive: u16) -> u64 {
 pub(super) struct Outbox {
     pub(super) dirty: Vec<usize>,
     pool: Vec<Vec<u8>>,
+    /// Bytes in it.
+    pooled: usize,
 }
 
 impl Outbox {
     const POOLED: usize = 64;
-    const POOLED_SIZE: usize = 64 << 10;
+    const POOLED_BYTES: usize = 4 << 20;
+    /// What comes of a turn's reading for one connection, mostly.
+    const POOLED_SIZE: usize = 256 << 10;
 
     /// Where the bytes of this turn for the connection of session `key` go.
     pub(super) fn open<'c>(&mut self, key: usize, connection: &'c mut Connection) -> &'c mut Wire {
@@ -222,6 +231,7 @@ impl Outbox {
             if connection.out.capacity() == 0
                 && let Some(buffer) = self.pool.pop()
             {
+                self.pooled = self.pooled.saturating_sub(buffer.capacity());
                 connection.out = Wire::reusing(buffer);
             }
         }
@@ -230,7 +240,12 @@ impl Outbox {
 
     /// Takes back a buffer.
     pub(super) fn reuse(&mut self, wire: Wire) {
-        if self.pool.len() < Self::POOLED && (1..=Self::POOLED_SIZE).contains(&wire.capacity()) {
+        let pooled = self.pooled.saturating_add(wire.capacity());
+        if self.pool.len() < Self::POOLED
+            && pooled <= Self::POOLED_BYTES
+            && (1..=Self::POOLED_SIZE).contains(&wire.capacity())
+        {
+            self.pooled = pooled;
             self.pool.push(wire.into_buffer());
         }
     }

@@ -233,7 +233,7 @@ impl Shard {
             (_, Some(stage)) => self.begin_exchange(key, start, stage, terms, item),
             (_, None) => None,
         };
-        self.counts.note_sent(terms.qos);
+        self.counts.note_sent(terms.qos, 1);
         self.write(key, start, dispatch, id, item, forms);
     }
 

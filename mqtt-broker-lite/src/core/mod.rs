@@ -139,6 +139,8 @@ pub enum Input<'a> {
     Opened(ConnId, [u8; 16]),
     /// A packet arrived.
     Frame(ConnId, Frame<'a>),
+    /// Packets arrived: whole, one behind the other. Each may change what the next means; all are dealt with.
+    Packets(ConnId, &'a [u8]),
     /// Bytes arrived that cannot be cut into packets, or a packet above [`Settings::max_packet_size`].
     Broken(ConnId, DecodeError),
     /// The shell got rid of so many bytes of what was sent on a connection.

@@ -1,32 +1,39 @@
-//! A message of QoS 0 that needs nothing is passed on as it came: the bytes of its packet go to those who are known to
-//! want its topic, and it is not taken apart. Most messages are like that.
+//! Messages of QoS 0 that need nothing are passed on as they came: the bytes of their packets go to those who are known
+//! to want their topic, and they are not taken apart. Most messages are like that, and mostly several of a topic come at
+//! once.
 //!
-//! What is done here is what [`Shard::on_publish`] would do, or nothing: whatever is unusual about the message or about
-//! who gets it is for that.
+//! What is done here is what [`Shard::on_publish`] would do, or nothing: whatever is unusual about a message or about who
+//! gets it is for that.
 
 use super::connection::Connection;
+use super::known::Known;
 use super::session::Session;
-use super::shard::Shard;
+use super::shard::{Shard, Stage};
 use super::topic_tree::{Grant, Target};
 use super::wire::LARGE;
-use super::{Access, Policy};
-use mqtt_packet::{Frame, QoS, Version};
+use super::{Access, ConnId, Policy};
+use mqtt_packet::{QoS, Version};
+
+/// The first byte of a PUBLISH of QoS 0, neither repeated nor to be retained.
+pub(super) const PLAIN: u8 = 0x30;
 
 impl Shard {
-    /// Passes a PUBLISH on; false where nothing was done.
-    pub(super) fn pass(&mut self, key: usize, frame: Frame<'_>) -> bool {
-        // QoS 0, neither repeated nor to be retained.
-        if frame.flags() != 0 {
-            return false;
-        }
-        let Some(publisher) = self.sessions.get(key) else {
-            return false;
+    /// Passes the messages at the front of `bytes` on that have the same topic; returns how many bytes that were. They
+    /// are whole packets.
+    pub(super) fn pass(&mut self, id: ConnId, bytes: &[u8]) -> usize {
+        let Some(&Stage::Online(key)) = self.connections.get(&id) else {
+            return 0;
         };
-        let Some(version) = publisher.connection.as_deref().map(|connection| connection.version) else {
-            return false;
+        let publisher = self.sessions.get(key).filter(|_| !self.is_behind_place(id));
+        let version = publisher.and_then(|publisher| Some(publisher.connection.as_deref()?.version));
+        let (Some(publisher), Some(version)) = (publisher, version) else {
+            return 0;
         };
-        let Some(known) = topic(frame, version).and_then(|topic| self.tree.known(topic)) else {
-            return false;
+        let Some(first) = Plain::read(bytes, version) else {
+            return 0;
+        };
+        let Some(known) = self.tree.known(first.topic) else {
+            return 0;
         };
         // The broker's own topics are not for clients.
         let is_usual = !known.may_repeat
@@ -34,77 +41,84 @@ impl Shard {
             && !known.topic().starts_with('$')
             && may(&mut *self.policy, publisher, Access::Publish, known.topic());
         if !is_usual {
-            return false;
+            return 0;
         }
-        for &(target, grant) in &known.found {
-            if is_kept_away(target, grant, key) {
-                continue;
-            }
-            let Some((_, session)) = receiver(target).and_then(|to| Some((to, self.sessions.get(to)?)))
+        let mut room = usize::MAX;
+        for to in receivers(known, key) {
+            let session = to.and_then(|to| self.sessions.get(to));
+            let Some((session, connection)) =
+                session.and_then(|session| Some((session, session.connection.as_deref()?)))
             else {
-                return false;
+                return 0;
             };
-            let goes_as_it_came = grant.id == 0
-                && session.connection.as_deref().is_some_and(|to| takes_it(to, version, self.window))
+            let goes_as_it_came = takes_it(connection, version, self.window)
                 && !session.outbound.must_wait(QoS::AtMostOnce)
                 && may(&mut *self.policy, session, Access::Receive, known.topic());
             if !goes_as_it_came {
-                return false;
+                return 0;
+            }
+            room = room.min(connection.room(self.window));
+        }
+        let (mut len, mut count) = (first.len, 1_u64);
+        while len < room
+            && let Some(next) = bytes.get(len..).and_then(|rest| Plain::read(rest, version))
+            && next.topic == first.topic
+        {
+            len = len.saturating_add(next.len);
+            count = count.saturating_add(1);
+        }
+        for to in receivers(known, key).flatten() {
+            if let Some(connection) = self.sessions.get_mut(to).and_then(|to| to.connection.as_deref_mut()) {
+                self.outbox.open(to, connection).put(bytes.get(..len).unwrap_or_default());
+                self.counts.note_sent(QoS::AtMostOnce, count);
             }
         }
-        let (head, head_len) = head(frame.body().len());
-        let head = head.get(..head_len).unwrap_or_default();
-        for &(target, grant) in &known.found {
-            if !is_kept_away(target, grant, key)
-                && let Some(to) = receiver(target)
-                && let Some(connection) =
-                    self.sessions.get_mut(to).and_then(|to| to.connection.as_deref_mut())
-            {
-                let out = self.outbox.open(to, connection);
-                out.put(head);
-                out.put(frame.body());
-                self.counts.note_sent(QoS::AtMostOnce);
-            }
+        self.counts.note_received(QoS::AtMostOnce, count);
+        self.counts.packets_received = self.counts.packets_received.saturating_add(count);
+        let now = self.now.mono;
+        if let Some(connection) = self.connection(key) {
+            connection.last_heard = now;
         }
-        self.counts.note_received(QoS::AtMostOnce);
-        true
+        len
     }
 }
 
-/// The topic of a PUBLISH of QoS 0 without properties whose payload is copied; not validated.
-fn topic(frame: Frame<'_>, version: Version) -> Option<&[u8]> {
-    let body = frame.body();
-    if body.len() > LARGE {
-        return None;
-    }
-    let (len, rest) = body.split_first_chunk()?;
-    let (topic, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
-    // A header that is longer than it needs to be is an error in some versions.
-    let is_usual = frame.len().saturating_sub(body.len()) == head(body.len()).1
-        && (version != Version::V5 || rest.first() == Some(&0));
-    is_usual.then_some(topic)
+/// A PUBLISH of QoS 0 without properties whose payload is copied.
+struct Plain<'a> {
+    /// Of the whole packet.
+    len: usize,
+    /// Not validated.
+    topic: &'a [u8],
 }
 
-/// The fixed header of such a packet with so long a body, at most [`LARGE`], and how long it is itself.
-fn head(body_len: usize) -> ([u8; 3], usize) {
-    const PUBLISH: u8 = 0x30;
-    let low = (body_len & 0x7F) as u8;
-    match (body_len >> 7) as u8 {
-        0 => ([PUBLISH, low, 0], 2),
-        high => ([PUBLISH, low | 0x80, high], 3),
+impl<'a> Plain<'a> {
+    /// The packet at the front, if it is such a one and as short as it can be.
+    fn read(bytes: &'a [u8], version: Version) -> Option<Self> {
+        let (body_len, rest) = match bytes {
+            [PLAIN, len @ ..0x80, rest @ ..] => (usize::from(*len), rest),
+            [PLAIN, low, high @ 1..0x80, rest @ ..] => {
+                (usize::from(low & 0x7F) | usize::from(*high) << 7, rest)
+            }
+            _ => return None,
+        };
+        let body = rest.get(..body_len).filter(|body| body.len() <= LARGE)?;
+        let (topic_len, behind) = body.split_first_chunk()?;
+        let (topic, behind) = behind.split_at_checked(u16::from_be_bytes(*topic_len).into())?;
+        let len = bytes.len().saturating_sub(rest.len()).saturating_add(body_len);
+        (version != Version::V5 || behind.first() == Some(&0)).then_some(Self { len, topic })
     }
 }
 
-fn receiver(target: Target) -> Option<usize> {
-    match target {
-        Target::Session(key) => Some(key),
+/// The sessions that get a message from this publisher; `None` for who gets it in another way.
+fn receivers(known: &Known, publisher: usize) -> impl Iterator<Item = Option<usize>> {
+    let is_kept_away = move |target: Target, grant: Grant| {
+        grant.no_local && target == Target::Session(publisher) // [MQTT-3.8.3-3]
+    };
+    let wanted = known.found.iter().filter(move |(target, grant)| !is_kept_away(*target, *grant));
+    wanted.map(|&(target, grant)| match target {
+        Target::Session(key) => (grant.id == 0).then_some(key),
         Target::Observer(_) | Target::Shard(_) | Target::Group(_) => None,
-    }
-}
-
-/// Whether No Local keeps a message away from who publishes it [MQTT-3.8.3-3].
-fn is_kept_away(target: Target, grant: Grant, publisher: usize) -> bool {
-    grant.no_local && target == Target::Session(publisher)
+    })
 }
 
 /// Whether a packet of this version goes out on a connection at once, and as it is.

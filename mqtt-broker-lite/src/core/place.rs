@@ -86,6 +86,11 @@ impl Shard {
         self.tell(home, Letter::AskForPlace { connection: id, topic: name });
     }
 
+    /// Whether a client waits, and all that it sends with it.
+    pub(super) fn is_behind_place(&self, id: ConnId) -> bool {
+        self.places.waiting.contains_key(&id)
+    }
+
     /// A packet of a client that waits is parked behind its message: true if it was.
     pub(super) fn park_behind_place(&mut self, id: ConnId, frame: Frame<'_>) -> bool {
         let waiting = self.places.waiting.get_mut(&id);

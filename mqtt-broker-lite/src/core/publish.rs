@@ -183,7 +183,7 @@ impl Shard {
             return self.decline(key, ReasonCode::TOPIC_NAME_INVALID, "more topic levels than allowed");
         }
         // The broker's own topics are not for clients.
-        self.counts.note_received(publish.delivery.qos());
+        self.counts.note_received(publish.delivery.qos(), 1);
         let reserved = topic.as_bytes().starts_with(b"$SYS/") || topic.as_bytes() == b"$SYS";
         if reserved || !self.may(client, Access::Publish, topic.as_utf8()) {
             self.counts.note_loss(Loss::Forbidden);

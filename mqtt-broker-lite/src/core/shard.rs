@@ -3,11 +3,12 @@
 use super::connection::{Connection, Numbered, Outbox};
 use super::credit::Credits;
 use super::form::Forms;
-use super::handshake::Opened;
+use super::handshake::{Opened, whole};
 use super::held::Then;
 use super::inside::Observer;
 use super::journal::Journal;
 use super::link::{Letter, Route, Routed};
+use super::pass::PLAIN;
 use super::place::Places;
 use super::retained::Retained;
 use super::session::{ByClientId, Session};
@@ -177,6 +178,7 @@ impl Shard {
         match input {
             Input::Opened(id, entropy) => self.on_opened(id, entropy),
             Input::Frame(id, frame) => self.on_frame(id, frame),
+            Input::Packets(id, bytes) => self.on_packets(id, bytes),
             Input::Broken(id, error) => self.on_broken(id, error),
             Input::Sent(id, bytes) => self.on_sent(id, bytes),
             Input::Closed(id) => self.on_closed(id),
@@ -193,6 +195,10 @@ impl Shard {
             Input::Shutdown => self.on_shutdown(),
             Input::Timeout => self.on_timeout(),
         }
+        self.end_turns();
+    }
+
+    fn end_turns(&mut self) {
         self.end_turn();
         while !self.unparking.is_empty() {
             self.unpark();
@@ -229,6 +235,27 @@ impl Shard {
         self.sessions.get_mut(key)?.connection.as_deref_mut()
     }
 
+    /// Each is a turn of its own.
+    fn on_packets(&mut self, id: ConnId, packets: &[u8]) {
+        // What was in the way of one message is mostly in the way of the next.
+        const PATIENCE: usize = 8;
+        let (mut rest, mut wait) = (packets, 0_usize);
+        while let Some((frame, behind)) = whole(rest) {
+            if wait == 0 && rest.first() == Some(&PLAIN) {
+                let passed = self.pass(id, rest);
+                if passed > 0 {
+                    rest = rest.get(passed..).unwrap_or_default();
+                    continue;
+                }
+                wait = PATIENCE;
+            }
+            wait = wait.saturating_sub(1);
+            self.on_frame(id, frame);
+            self.end_turns();
+            rest = behind;
+        }
+    }
+
     pub(super) fn on_frame(&mut self, id: ConnId, frame: Frame<'_>) {
         if self.park_behind_place(id, frame) {
             return;
@@ -255,7 +282,6 @@ impl Shard {
         let version = connection.version;
         let packet = |error: DecodeError| CloseReason::Packet(error, version);
         match frame.packet_type() {
-            PacketType::Publish if self.pass(key, frame) => Ok(()),
             PacketType::Publish => self.on_publish(key, frame),
             PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {
                 self.on_acknowledgement(key, frame)

@@ -97,26 +97,26 @@ impl Counts {
         }
     }
 
-    pub(super) fn note_received(&mut self, qos: QoS) {
-        add(&mut self.received, qos as usize);
+    pub(super) fn note_received(&mut self, qos: QoS, count: u64) {
+        add(&mut self.received, qos as usize, count);
     }
 
-    pub(super) fn note_sent(&mut self, qos: QoS) {
-        add(&mut self.sent, qos as usize);
+    pub(super) fn note_sent(&mut self, qos: QoS, count: u64) {
+        add(&mut self.sent, qos as usize, count);
     }
 
     pub(super) fn note_closed(&mut self, reason: CloseReason) {
-        add(&mut self.closed, reason.kind());
+        add(&mut self.closed, reason.kind(), 1);
     }
 
     pub(super) fn note_loss(&mut self, loss: Loss) {
-        add(&mut self.lost, loss as usize);
+        add(&mut self.lost, loss as usize, 1);
     }
 }
 
-fn add(counts: &mut [u64], index: usize) {
+fn add(counts: &mut [u64], index: usize, more: u64) {
     if let Some(count) = counts.get_mut(index) {
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(more);
     }
 }
 

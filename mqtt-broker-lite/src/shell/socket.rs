@@ -140,16 +140,19 @@ impl Socket {
         now: Now,
         limits: Limits,
     ) -> (Progress, usize) {
+        let held = self.put_in_front(buffer);
+        let free = buffer.get_mut(held..).unwrap_or_default();
+        let size = free.len();
         let result = match self.phase {
             // What comes now is not looked at.
-            Phase::Lingering => self.carrier.stream_mut().read(buffer),
+            Phase::Lingering => self.carrier.stream_mut().read(free),
             Phase::Open | Phase::Flushing if self.carrier.stream().awaits_proxy() => {
                 match self.carrier.stream_mut().await_proxy() {
                     Ok(()) => return (Progress::Introduced, 0),
                     Err(error) => Err(error),
                 }
             }
-            Phase::Open | Phase::Flushing => self.carrier.read(buffer),
+            Phase::Open | Phase::Flushing => self.carrier.read(free),
         };
         let read = match result {
             Ok(0) => return (Progress::Gone, 0),
@@ -163,12 +166,28 @@ impl Socket {
             Err(_) => return (Progress::Gone, 0),
         };
         if self.phase == Phase::Open {
-            let bytes = buffer.get(..read).unwrap_or_default();
+            if held > 0 {
+                self.partial.clear();
+            }
+            let bytes = buffer.get(..held.saturating_add(read)).unwrap_or_default();
             self.take(bytes, shard, now, limits);
         }
         // A short read has emptied the socket, unless its end is in sight.
-        let is_empty = read < buffer.len() && !self.is_ending && self.carrier.is_plain();
+        let is_empty = read < size && !self.is_ending && self.carrier.is_plain();
         (if is_empty { Progress::Drained } else { Progress::More }, read)
+    }
+
+    /// Puts the front of a packet where the rest of it will be read behind it; returns how long it is. A long one stays,
+    /// as it would be copied with every little piece that comes.
+    fn put_in_front(&self, buffer: &mut [u8]) -> usize {
+        let held = self.partial.len();
+        match buffer.get_mut(..held) {
+            Some(front) if self.phase == Phase::Open && held <= KEPT => {
+                front.copy_from_slice(&self.partial);
+                held
+            }
+            _ => 0,
+        }
     }
 
     /// What came and was not handed to the core, for the shard that goes on with this connection.
@@ -180,6 +199,9 @@ impl Socket {
         if self.partial.is_empty() {
             let used = self.cut(bytes, shard, now, limits);
             self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            if self.partial.is_empty() && self.partial.capacity() > KEPT {
+                self.partial = Vec::new();
+            }
             return;
         }
         let mut partial = std::mem::take(&mut self.partial);
@@ -193,7 +215,7 @@ impl Socket {
 
     /// Hands over every whole packet; returns how many bytes that were.
     fn cut(&mut self, bytes: &[u8], shard: &mut Shard, now: Now, limits: Limits) -> usize {
-        let mut rest = bytes;
+        let (mut rest, mut broken) = (bytes, None);
         loop {
             let limit = if self.has_spoken { limits.later } else { limits.first };
             match split(rest, limit) {
@@ -202,18 +224,28 @@ impl Socket {
                         self.home = elsewhere(frame, limits);
                         self.carrier.allow((limits.later as usize).saturating_add(PACKED));
                         if self.home.is_some() {
-                            return bytes.len().saturating_sub(rest.len());
+                            return 0;
                         }
                     }
                     self.packets = self.packets.wrapping_add(1);
-                    shard.handle(now, Input::Frame(self.id, frame));
                     rest = behind;
                 }
-                Ok(None) => return bytes.len().saturating_sub(rest.len()),
+                Ok(None) => break,
                 Err(error) => {
-                    shard.handle(now, Input::Broken(self.id, error));
-                    return bytes.len();
+                    broken = Some(error);
+                    break;
                 }
+            }
+        }
+        let whole = bytes.len().saturating_sub(rest.len());
+        if let Some(packets @ [_, ..]) = bytes.get(..whole) {
+            shard.handle(now, Input::Packets(self.id, packets));
+        }
+        match broken {
+            None => whole,
+            Some(error) => {
+                shard.handle(now, Input::Broken(self.id, error));
+                bytes.len()
             }
         }
     }

@@ -165,3 +165,56 @@ fn what_is_wrong_with_a_packet_is_wrong_for_known_topics_too() {
         assert!(!world.is_open(publisher), "{hex}");
     }
 }
+
+/// Packets of all kinds, with runs of one topic among them, and more than may wait for one connection.
+fn many() -> Vec<Vec<u8>> {
+    let packets = (0..600_u16).map(|number| {
+        let payload = format!("{number}");
+        let topic = ["t", "u", "nobody"][usize::from(number / 40 % 3)];
+        let packet = match number % 23 {
+            0 => Packet::PingReq(PingReq),
+            1 => Packet::Publish(message("t", 1, number + 1, &payload)),
+            2 => Packet::Publish(message("u", 0, 0, &payload)),
+            _ => Packet::Publish(message(topic, 0, 0, &payload)),
+        };
+        let mut bytes = vec![0; packet.encoded_len(V3_1_1)];
+        packet.encode(V3_1_1, &mut SliceSink::new(&mut bytes)).unwrap();
+        bytes
+    });
+    packets.collect()
+}
+
+#[test]
+fn what_comes_at_once_goes_out_as_what_comes_one_by_one() {
+    for is_slow in [false, true] {
+        let got = [1, 7, 600].map(|at_once| {
+            let mut world = World::with(Settings { window: 1000, ..Settings::default() });
+            let publisher = world.client(V3_1_1, "p");
+            let subscriber = world.client(V3_1_1, "s");
+            world.subscribe(subscriber, "t", 1);
+            world.subscribe(subscriber, "u", 0);
+            if is_slow {
+                world.stall(subscriber);
+            }
+            for packets in many().chunks(at_once) {
+                world.raw(publisher, &packets.concat());
+            }
+            world.unstall(subscriber);
+            let lines = world.received(subscriber);
+            // Order is owed within a topic and QoS.
+            let of = |begin: &str| -> Vec<_> {
+                lines.iter().filter(|line| line.starts_with(begin)).cloned().collect()
+            };
+            let got =
+                ["\"t\" qos 0", "\"t\" qos 1", "\"u\" qos 0"].map(|what| of(&format!("PUBLISH {what}")));
+            assert_eq!(got.iter().map(Vec::len).sum::<usize>(), lines.len());
+            assert_eq!(world.received(publisher).len(), 27 + 27);
+            got
+        });
+        assert_eq!(got[0], got[1]);
+        assert_eq!(got[0], got[2]);
+        let wanted = (0..600).filter(|number| matches!(number % 23, 1 | 2) || number / 40 % 3 != 2);
+        let wanted = wanted.filter(|number| number % 23 != 0).count();
+        assert_eq!(got[0].iter().map(Vec::len).sum::<usize>(), wanted);
+    }
+}

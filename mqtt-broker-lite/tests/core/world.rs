@@ -114,7 +114,7 @@ impl World {
     pub fn handle(&mut self, input: Input<'_>) {
         let id = match &input {
             Input::Opened(id, _)
-            | Input::Frame(id, _)
+            | Input::Packets(id, _)
             | Input::Broken(id, _)
             | Input::Sent(id, _)
             | Input::Closed(id) => *id,
@@ -362,18 +362,22 @@ impl World {
         self.raw(client, &bytes);
     }
 
-    /// Bytes, cut into frames as the shell does.
+    /// Bytes, cut into packets as the shell does, which hands over all that came at once.
     pub fn raw(&mut self, client: Client, bytes: &[u8]) {
-        let mut rest = bytes;
+        let (mut rest, mut kept) = (bytes, bytes);
         while !rest.is_empty() {
             match Frame::split(rest) {
                 Ok(Some((frame, behind))) => {
                     self.hand_over(client, frame);
-                    self.handle(Input::Frame(client.0, frame));
                     rest = behind;
+                    if rest.is_empty() || frame.packet_type() == PacketType::Connect {
+                        self.handle(Input::Packets(client.0, &kept[..kept.len() - rest.len()]));
+                        kept = rest;
+                    }
                 }
                 Ok(None) => panic!("half a packet: {rest:02x?}"),
                 Err(error) => {
+                    self.handle(Input::Packets(client.0, &kept[..kept.len() - rest.len()]));
                     self.handle(Input::Broken(client.0, error));
                     return;
                 }

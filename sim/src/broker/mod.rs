@@ -13,7 +13,7 @@ use mqtt_broker_lite::core::{
     Access, Client, CloseReason, ConnId, Credentials, Decision, Envelope, Input, Now, Output, Policy,
     Settings, Shard, ShardId, Token, Verdict,
 };
-use mqtt_packet::{Frame, Version};
+use mqtt_packet::{DecodeError, Frame, Version};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Lets everybody in, after having asked somebody if the plan says so.
@@ -352,18 +352,17 @@ impl Broker {
         let mut received = std::mem::take(&mut peer.received);
         let mut rest = &received[..];
         loop {
-            match Frame::split(rest) {
-                Ok(Some((frame, behind))) => {
-                    rest = behind;
-                    self.observe(index, frame, scene);
-                    self.handle_at(index, Input::Frame(ConnId(index as u64), frame), scene);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.handle_at(index, Input::Broken(ConnId(index as u64), error), scene);
-                    rest = &[];
-                    break;
-                }
+            let (packets, behind, error) = self.observe_some(index, rest, scene);
+            if !packets.is_empty() {
+                self.handle_at(index, Input::Packets(ConnId(index as u64), packets), scene);
+            }
+            rest = behind;
+            if let Some(error) = error {
+                self.handle_at(index, Input::Broken(ConnId(index as u64), error), scene);
+                rest = &[];
+            }
+            if packets.is_empty() {
+                break;
             }
         }
         let seen = received.len() - rest.len();
@@ -371,6 +370,32 @@ impl Broker {
         if let Some(peer) = self.peers.get_mut(&index) {
             peer.received = received;
         }
+    }
+
+    /// Looks at the first packet, and at those behind it where nothing is answered between them: they are handed over at
+    /// once. Returns them, what is behind, and what is wrong with that.
+    fn observe_some<'b>(
+        &mut self,
+        index: ConnIndex,
+        bytes: &'b [u8],
+        scene: &mut Scene,
+    ) -> (&'b [u8], &'b [u8], Option<DecodeError>) {
+        let mut rest = bytes;
+        let mut error = None;
+        while rest.len() == bytes.len() || is_at_most_once(bytes) && is_at_most_once(rest) {
+            match Frame::split(rest) {
+                Ok(Some((frame, behind))) => {
+                    rest = behind;
+                    self.observe(index, frame, scene);
+                }
+                Ok(None) => break,
+                Err(wrong) => {
+                    error = Some(wrong);
+                    break;
+                }
+            }
+        }
+        (&bytes[..bytes.len() - rest.len()], rest, error)
     }
 
     fn pause(&mut self, id: ConnId, is_paused: bool, scene: &mut Scene) {
@@ -549,4 +574,9 @@ impl Broker {
             self.link(from, to, self.life, scene);
         }
     }
+}
+
+/// Whether a PUBLISH of QoS 0 is in front.
+fn is_at_most_once(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first & 0xFE == 0x30)
 }

@@ -6,7 +6,6 @@ use super::party::packets;
 use super::{Said, Words};
 use mqtt_broker_lite::core::{AllowAll, Cause, Change, ConnId, Input, Now, Output, Settings, Shard, ShardId};
 use mqtt_broker_lite::store::Memory;
-use mqtt_packet::Frame;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -135,10 +134,8 @@ impl<'w> Live<'w> {
     /// A packet comes on the connection of a client.
     fn hear(&mut self, client: u8, packet: u32) {
         let packet = self.words.packets.value(packet);
-        if let (Some(id), Ok(Some((frame, _)))) =
-            (self.connections[usize::from(client)], Frame::split(&packet))
-        {
-            self.tell(Input::Frame(id, frame));
+        if let Some(id) = self.connections[usize::from(client)] {
+            self.tell(Input::Packets(id, &packet));
         }
     }
 
