@@ -376,8 +376,8 @@ impl Options {
 
     /// Whether every message is read as soon as it arrives. By default, where more than 8,000 small reads a second follow
     /// each other and the application does not publish in between, or has hundreds of messages in flight, what comes
-    /// gathers for one or two milliseconds: that takes a fraction of the processor's time, and servers have more of
-    /// theirs for messages. Where a server sends less then, because it waits for acknowledgements, that is left off.
+    /// gathers for one or two milliseconds, which is less work for both sides. Where a server sends less then, because it
+    /// waits for acknowledgements, that is left off.
     #[must_use]
     pub fn low_latency(self, low_latency: bool) -> Self {
         Self { low_latency, ..self }
