@@ -59,14 +59,7 @@ impl Shard {
             }
             room = room.min(connection.room(self.window));
         }
-        let (mut len, mut count) = (first.len, 1_u64);
-        while len < room
-            && let Some(next) = bytes.get(len..).and_then(|rest| Plain::read(rest, version))
-            && next.topic == first.topic
-        {
-            len = len.saturating_add(next.len);
-            count = count.saturating_add(1);
-        }
+        let (len, count) = first.run(bytes, room, version);
         for to in receivers(known, key).flatten() {
             if let Some(connection) = self.sessions.get_mut(to).and_then(|to| to.connection.as_deref_mut()) {
                 self.outbox.open(to, connection).put(bytes.get(..len).unwrap_or_default());
@@ -106,6 +99,19 @@ impl<'a> Plain<'a> {
         let (topic, behind) = behind.split_at_checked(u16::from_be_bytes(*topic_len).into())?;
         let len = bytes.len().saturating_sub(rest.len()).saturating_add(body_len);
         (version != Version::V5 || behind.first() == Some(&0)).then_some(Self { len, topic })
+    }
+
+    /// With those behind it that have the same topic, as long as there is room: how many bytes, and how many packets.
+    fn run(&self, bytes: &[u8], room: usize, version: Version) -> (usize, u64) {
+        let (mut len, mut count) = (self.len, 1_u64);
+        while len < room
+            && let Some(next) = bytes.get(len..).and_then(|rest| Plain::read(rest, version))
+            && next.topic == self.topic
+        {
+            len = len.saturating_add(next.len);
+            count = count.saturating_add(1);
+        }
+        (len, count)
     }
 }
 
