@@ -138,14 +138,25 @@ fn publish_exactly_once(mut stream: TcpStream, block: &[u8], n: usize) {
         let count = left.min(usize::from(crate::IN_FLIGHT));
         let mut answers = vec![0; count * 4];
         stream.write_all(&block[..count * length(2)]).unwrap();
-        stream.read_exact(&mut answers).unwrap();
+        read_rarely(&mut stream, &mut answers);
         let releases: Vec<u8> =
             (1..=count as u16).flat_map(|id| [0x62, 2, (id >> 8) as u8, id as u8]).collect();
         stream.write_all(&releases).unwrap();
-        stream.read_exact(&mut answers).unwrap();
+        read_rarely(&mut stream, &mut answers);
         left -= count;
     }
     stream.write_all(&[0xE0, 0]).unwrap();
+}
+
+/// Fills the buffer. To wake this thread for each answer would cost the server more than to write it.
+fn read_rarely(stream: &mut TcpStream, buffer: &mut [u8]) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        filled += stream.read(&mut buffer[filled..]).unwrap();
+        if filled < buffer.len() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// The length of each.
