@@ -61,6 +61,13 @@ fn who_comes_back_in_time_keeps_his_will_back() {
     assert_eq!(sim::run(&scenario.plan(6620), false).violation, None);
 }
 
+/// Nor this: the shard of the session heard of the client just behind that. [MQTT-3.1.3-9 @5.0]
+#[test]
+fn who_comes_back_in_time_may_be_too_late_for_the_shard_of_his_session() {
+    let scenario = named("shards").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(929), false).violation, None);
+}
+
 /// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
 /// [MQTT-4.6.0-3]
 #[test]

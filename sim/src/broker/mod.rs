@@ -62,6 +62,14 @@ struct Peer {
     is_closing: bool,
 }
 
+/// A will whose client is gone, until its delay is over.
+struct KeptBack {
+    due: u64,
+    will: usize,
+    /// Its client came back in time: whether the shard of its session knew that in time, CONNACK may tell.
+    is_contested: bool,
+}
+
 /// The broker.
 pub struct Broker {
     plan: BrokerPlan,
@@ -74,8 +82,8 @@ pub struct Broker {
     /// What shards said to each other and is under way.
     links: BTreeMap<(u16, u16), VecDeque<Envelope>>,
     life: u32,
-    /// Wills that are kept back: when they are due.
-    wills: BTreeMap<usize, (u64, usize)>,
+    /// Wills that are kept back, by their clients.
+    wills: BTreeMap<usize, KeptBack>,
     /// When its process started; its monotonic clock begins there.
     started: u64,
     wake_at: Vec<Option<u64>>,
@@ -463,7 +471,7 @@ impl Broker {
             Some((will, _)) if peer.left_in_order => scene.oracle.will_cancelled(scene.now, will),
             Some((will, 0)) if peer.is_connected => scene.oracle.will_due(scene.now, will),
             Some((will, delay)) if peer.is_connected => {
-                self.wills.insert(client, (scene.now + delay, will));
+                self.wills.insert(client, KeptBack { due: scene.now + delay, will, is_contested: false });
             }
             _ => {}
         }
@@ -492,8 +500,8 @@ impl Broker {
         };
         *wake_at = None;
         self.handle(number, Input::Timeout, scene);
-        for (_, (_, will)) in self.wills.extract_if(.., |_, (due, _)| *due <= scene.now) {
-            scene.oracle.will_due(scene.now, will);
+        for (_, kept) in self.wills.extract_if(.., |_, kept| kept.due <= scene.now && !kept.is_contested) {
+            scene.oracle.will_due(scene.now, kept.will);
         }
     }
 

@@ -23,9 +23,8 @@ impl Broker {
                 if let Ok(connect) = Connect::decode(frame) {
                     peer.version = connect.version;
                     peer.keep_alive = connect.keep_alive;
-                    // Who comes back before the delay of his will is over may have kept it back: CONNACK will tell.
-                    if let Some((due, _)) = self.wills.get_mut(&client).filter(|(due, _)| *due > scene.now) {
-                        *due = u64::MAX;
+                    if let Some(kept) = self.wills.get_mut(&client) {
+                        kept.is_contested |= kept.due > scene.now;
                     }
                     if peer.home.is_none() {
                         let home = home(connect.client_id.as_bytes(), self.plan.shards);
@@ -89,13 +88,12 @@ impl Broker {
                 }
                 Ok(Packet::ConnAck(connack)) => {
                     peer.is_connected = connack.reason_code == ReasonCode::SUCCESS;
-                    match self.wills.remove(&scene.connections[index].client) {
-                        // [MQTT-3.1.3-9]
-                        Some((_, will)) if connack.session_present => {
-                            scene.oracle.will_cancelled(scene.now, will);
-                        }
-                        // With its session it ended a while ago: nobody here knows when.
-                        _ => {}
+                    // [MQTT-3.1.3-9]. Later it may have gone before; and with its session it ended nobody knows when.
+                    if let Some(kept) = self.wills.remove(&scene.connections[index].client)
+                        && connack.session_present
+                        && kept.due > scene.now
+                    {
+                        scene.oracle.will_cancelled(scene.now, kept.will);
                     }
                 }
                 Ok(Packet::Ack(ack)) if !peer.unanswered.answer(&ack) => {
