@@ -68,6 +68,14 @@ fn who_comes_back_in_time_may_be_too_late_for_the_shard_of_his_session() {
     assert_eq!(sim::run(&scenario.plan(929), false).violation, None);
 }
 
+/// A retained message of QoS 2 was refused for want of memory, its publisher did not hear of that, and it was taken when it
+/// came again: behind another one.
+#[test]
+fn what_was_refused_may_be_retained_when_it_comes_again() {
+    let scenario = named("short-memory").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(1398), false).violation, None);
+}
+
 /// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
 /// [MQTT-4.6.0-3]
 #[test]
