@@ -76,6 +76,13 @@ fn what_was_refused_may_be_retained_when_it_comes_again() {
     assert_eq!(sim::run(&scenario.plan(1398), false).violation, None);
 }
 
+/// A retained message of QoS 2 came again in a session that a CONNECT without an answer had made: the broker could not know it.
+#[test]
+fn in_another_session_a_retained_message_is_another() {
+    let scenario = named("expiry").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(2104), false).violation, None);
+}
+
 /// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
 /// [MQTT-4.6.0-3]
 #[test]

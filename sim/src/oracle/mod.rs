@@ -315,9 +315,10 @@ impl Oracle {
         }
         let message = &known.message;
         let (topic, qos) = (message.topic, message.qos);
-        // Without memory it may have been refused, and its publisher have heard nothing of that.
-        let is_news = is_first || known.arrivals[0].1 != self.life || self.was_exhausted;
-        if retain && (is_news || qos < QoS::ExactlyOnce) {
+        // In another session it is another message. Without memory it may have been refused, and its publisher have heard
+        // nothing of that.
+        let is_known = known.arrivals[0].1 == self.life && !known.is_split && !self.was_exhausted;
+        if retain && (is_first || !is_known || qos < QoS::ExactlyOnce) {
             // Without memory it may not be kept.
             let is_repeat = !is_first || self.pressure == Pressure::Exhausted;
             let kept = Kept { at, message: Some(number), life: self.life, is_repeat };
