@@ -522,8 +522,9 @@ impl Oracle {
         let last = self.orders.get(&key).copied();
         // What a broker forgot in a crash comes a second time, unless it had to be safe before it went on.
         let is_safe_first = qos == QoS::ExactlyOnce && self.sessions.is_kept(client);
-        let came_once =
-            known.arrivals.len() == 1 || message.qos == QoS::ExactlyOnce && (self.life == 0 || is_safe_first);
+        // Without memory what is to be retained may have been refused first.
+        let is_known = (self.life == 0 || is_safe_first) && !(self.was_exhausted && message.retain);
+        let came_once = known.arrivals.len() == 1 || message.qos == QoS::ExactlyOnce && is_known;
         if let Some(last) = last.filter(|last| *last > number && came_once) {
             self.broken(at, "order [MQTT-4.6.0-6]", || {
                 format!("message {number} came behind message {last} to client {client}")
