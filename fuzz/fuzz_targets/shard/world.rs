@@ -261,27 +261,28 @@ impl World {
         id
     }
 
-    /// Bytes of a client, cut into frames as the shell does.
+    /// Bytes of a client: those of whole packets together, as the shell hands them over.
     pub fn bytes(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let mut begun = std::mem::take(&mut line.begun);
         begun.extend(bytes);
-        let mut rest = &begun[..];
-        loop {
+        let (mut rest, mut first) = (&begun[..], None);
+        let end = loop {
             match Frame::split(rest) {
                 Ok(Some((frame, behind))) => {
-                    self.hand_over(id, frame);
-                    self.about(id, Input::Frame(id, frame));
+                    first.get_or_insert(frame);
                     rest = behind;
                 }
-                Ok(None) => break,
-                Err(error) => {
-                    self.about(id, Input::Broken(id, error));
-                    return;
-                }
+                end => break end.err(),
             }
+        };
+        if let Some(frame) = first {
+            self.hand_over(id, frame);
+            self.about(id, Input::Packets(id, &begun[..begun.len() - rest.len()]));
         }
-        if let Some(line) = self.lines.get_mut(&id) {
+        if let Some(error) = end {
+            self.about(id, Input::Broken(id, error));
+        } else if let Some(line) = self.lines.get_mut(&id) {
             line.begun = rest.to_vec();
         }
     }

@@ -56,7 +56,7 @@ pub use shard::Shard;
 pub use sys::{Counts, Loss};
 pub use wire::Wire;
 
-use mqtt_packet::{DecodeError, Frame, ReasonCode};
+use mqtt_packet::{DecodeError, ReasonCode};
 use std::sync::Arc;
 
 /// A connection, numbered by the shell. A number is never used again.
@@ -137,8 +137,6 @@ pub enum Decision {
 pub enum Input<'a> {
     /// A client opened a connection. Entropy comes with it, for whatever needs some.
     Opened(ConnId, [u8; 16]),
-    /// A packet arrived.
-    Frame(ConnId, Frame<'a>),
     /// Packets arrived: whole, one behind the other. Each may change what the next means; all are dealt with.
     Packets(ConnId, &'a [u8]),
     /// Bytes arrived that cannot be cut into packets, or a packet above [`Settings::max_packet_size`].

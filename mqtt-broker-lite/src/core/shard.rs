@@ -177,7 +177,6 @@ impl Shard {
         }
         match input {
             Input::Opened(id, entropy) => self.on_opened(id, entropy),
-            Input::Frame(id, frame) => self.on_frame(id, frame),
             Input::Packets(id, bytes) => self.on_packets(id, bytes),
             Input::Broken(id, error) => self.on_broken(id, error),
             Input::Sent(id, bytes) => self.on_sent(id, bytes),
