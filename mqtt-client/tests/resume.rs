@@ -167,18 +167,31 @@ fn a_message_that_was_sent_does_not_expire() {
 }
 
 #[test]
-fn a3_27_messages_are_taken_without_a_connection() {
+fn a3_27_messages_are_taken_without_a_connection_up_to_a_limit_and_again_when_there_is_room() {
+    let busy = Err(RequestError::Busy);
     for version in BOTH {
         let mut peer = Peer::lasting(version);
         peer.close();
-        let one = peer.publish(b"1", QoS::AtLeastOnce);
-        let two = peer.publish(b"2", QoS::ExactlyOnce);
+        let mut taken = vec![peer.publish(b"1", QoS::AtLeastOnce), peer.publish(b"2", QoS::ExactlyOnce)];
+        taken.extend([b"3", b"4"].map(|payload| peer.publish(payload, QoS::AtLeastOnce)));
+        // At once, however often, and nothing of what was taken suffers.
+        for _ in 0..100 {
+            assert_eq!(peer.engine.publish(&message(b"5", QoS::AtLeastOnce)), busy);
+            peer.sleep(Duration::from_secs(1));
+        }
+        assert_eq!(peer.outcomes(), []);
         peer.engine.connect(peer.now, &lasting()).unwrap();
         peer.sends_types(&[0x10]);
         peer.accept(true, "");
-        peer.sends_types(&[0x32, 0x34]);
-        peer.receives("40 02 0001 50 02 0002 70 02 0002");
-        assert_eq!(peer.outcomes(), [(one, OK), (two, OK)]);
+        peer.sends_types(&[0x32, 0x34, 0x32, 0x32]);
+        assert_eq!(peer.engine.publish(&message(b"5", QoS::AtLeastOnce)), busy);
+        peer.receives("40 02 0001");
+        assert_eq!(peer.outcomes(), [(taken.remove(0), OK)]);
+        taken.push(peer.publish(b"5", QoS::AtLeastOnce));
+        peer.sends_types(&[0x32]);
+        assert_eq!(peer.engine.publish(&message(b"6", QoS::AtLeastOnce)), busy);
+        peer.receives("50 02 0002 70 02 0002 40 02 0003 40 02 0004 40 02 0005");
+        assert_eq!(peer.outcomes(), taken.into_iter().map(|ticket| (ticket, OK)).collect::<Vec<_>>());
     }
 }
 
