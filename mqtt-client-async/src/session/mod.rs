@@ -25,7 +25,7 @@ use crate::error::ConnectionError;
 use crate::options::Options;
 use crate::shared::{Close, Inbox, Shared};
 use crate::storage::Storage;
-use crate::transport::Carrier;
+use crate::transport::{self, Carrier};
 
 /// From this length on a payload is written from where it lies, without a copy.
 const LARGE: usize = 16 << 10;
@@ -217,8 +217,12 @@ impl<'b> Session<'b> {
     fn poll_connection(&mut self, cx: &mut Context<'_>, carrier: &mut dyn Carrier) -> Poll<ConnectionError> {
         loop {
             match self.step(cx, carrier) {
-                // Who receives has its turn while the messages are in the processor's cache.
+                // Who receives has its turn while the messages are in the processor's cache. What acknowledges them goes
+                // first: the server awakes meanwhile, and is ready for what the receiver answers.
                 Ok(true) if self.desk.take_delivered() => {
+                    if let Err(error) = self.write(cx, carrier, now()) {
+                        return Poll::Ready(self.desk.end_reason(error));
+                    }
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -371,6 +375,10 @@ impl<'b> Session<'b> {
             return Ok(true);
         }
         let pauses = self.closing.is_none() && self.pace.pause(now.into_std()).is_some();
+        // Not where a write waits for room.
+        if pauses && self.stalled_since.is_none() && !self.needs_flush {
+            transport::rest(carrier)?;
+        }
         if !self.engine.can_receive() || self.desk.is_over || pauses {
             return Ok(progress);
         }

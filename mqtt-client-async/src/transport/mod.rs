@@ -1,5 +1,6 @@
 //! What carries the bytes: one trait, and a file for each carrier.
 
+use std::any::Any;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -9,6 +10,8 @@ use crate::error::TransportError;
 
 #[cfg(feature = "proxy")]
 mod proxy;
+#[cfg(feature = "tcp")]
+mod resting;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "tls")]
@@ -30,9 +33,33 @@ pub use unix::Unix;
 pub use websocket::WebSocket;
 
 /// An open connection: bytes in both directions, reliable and in order.
-pub trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + Any {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Carrier for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + Any> Carrier for T {}
+
+/// Lets a carrier rest, where TCP is what carries it: nothing that arrives wakes this side until the carrier was read and
+/// had nothing. Nobody may be waiting for it.
+#[cfg(feature = "tcp")]
+pub(crate) fn rest(carrier: &mut dyn Carrier) -> std::io::Result<()> {
+    let carrier: &mut dyn Any = carrier;
+    if let Some(stream) = carrier.downcast_mut::<resting::Restable>() {
+        return stream.rest();
+    }
+    #[cfg(feature = "tls")]
+    if let Some(stream) = carrier.downcast_mut::<tls::Stream>() {
+        return rest(&mut **stream.get_mut().0);
+    }
+    #[cfg(feature = "ws")]
+    if let Some(stream) = carrier.downcast_mut::<websocket::Bytewise>() {
+        return rest(stream.below());
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "tcp"))]
+pub(crate) fn rest(_: &mut dyn Carrier) -> std::io::Result<()> {
+    Ok(())
+}
 
 /// A way to the server, opened anew for each connection. Bring your own: the client needs nothing else.
 ///

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::resting::Restable;
 use super::{Carrier, Transport};
 use crate::error::TransportError;
 
@@ -51,7 +53,10 @@ impl Tcp {
 #[async_trait]
 impl Transport for Tcp {
     async fn connect(&self) -> Result<Box<dyn Carrier>, TransportError> {
-        Ok(Box::new(self.open().await?))
+        let stream = self.open().await?;
+        let runtime = Handle::try_current().map_err(io::Error::other);
+        let runtime = runtime.map_err(|error| TransportError::new("find tokio's runtime", error))?;
+        Ok(Box::new(Restable::new(stream, runtime)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
@@ -255,9 +256,12 @@ impl Transport for Tls {
         let connector = TlsConnector::from(self.config.clone());
         let stream = connector.connect(self.name.clone(), carrier).await;
         let fault = |error| TransportError::new(format!("TLS with {}", self.name.to_str()), advise(error));
-        Ok(Box::new(stream.map_err(fault)?))
+        let stream: Stream = stream.map_err(fault)?;
+        Ok(Box::new(stream))
     }
 }
+
+pub(super) type Stream = TlsStream<Box<dyn Carrier>>;
 
 /// The same error with what helps against it.
 fn advise(error: io::Error) -> io::Error {

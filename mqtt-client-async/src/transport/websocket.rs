@@ -77,9 +77,15 @@ fn as_io(error: Error) -> io::Error {
 }
 
 /// A WebSocket as a stream of bytes.
-struct Bytewise {
+pub(super) struct Bytewise {
     stream: WebSocketStream<Box<dyn Carrier>>,
     unread: Bytes,
+}
+
+impl Bytewise {
+    pub(super) fn below(&mut self) -> &mut dyn Carrier {
+        &mut **self.stream.get_mut()
+    }
 }
 
 impl AsyncRead for Bytewise {
