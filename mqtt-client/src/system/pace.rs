@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_millis(1);
 const READS: u32 = 8;
 /// Reads of so many bytes have gathered enough; one of so many found more than should wait.
 const ENOUGH: usize = 1024;
-const TOO_MUCH: usize = 32 << 10;
+const TOO_MUCH: usize = 64 << 10;
 /// With so many requests in flight no single answer is waited for.
 const MANY: usize = 256;
 /// Pauses after which is looked whether they pay.
