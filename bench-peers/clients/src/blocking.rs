@@ -101,7 +101,7 @@ pub fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
     let mut lent = Lent::new();
     let mut client = lent.connect(port);
     subscribe(&mut client, "bench/receive", qos);
-    let source = from_outside.then(|| crate::server::publish_raw(port, qos, n));
+    let source = from_outside.then(|| crate::bare::source(port, qos, n));
     let found = timed_now(n, || (0..n).for_each(|_| take(&mut client)));
     source.map(|source| source.join().unwrap());
     client.disconnect(PATIENCE).unwrap();

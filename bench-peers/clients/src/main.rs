@@ -4,10 +4,14 @@
 //!
 //! The limits of both are opened: a message that they drop would be waited for in vain.
 //!
-//! Each line is the median of five runs that take turns; a factor of 2 makes each run twice as long, and a word picks the
-//! lines that have it. Each Rust client runs in a task of a runtime of one thread, whose processor time is what counts;
+//! Each line is the median of five runs that take turns, and of 25 shorter ones for round trips, which depend on where the
+//! system's scheduler happens to put two threads; a factor of 2 makes each run twice as long, and a word picks the lines
+//! that have it. Each Rust client runs in a task of a runtime of one thread, whose processor time is what counts;
 //! Paho C is a program of its own, and all of that counts. It takes ten times as long or more, so it has a tenth of the
 //! messages.
+//!
+//! Below each line stand how busy the server was, and what sockets get from it that know nothing of MQTT: where ours get as
+//! much, the server is what limits them.
 //!
 //! `bench-clients blocking [FACTOR [WORD]]`: the same with the blocking client as ours.
 //!
@@ -15,6 +19,7 @@
 //!
 //! `bench-clients idle N [small]`: memory of N clients that do nothing.
 
+mod bare;
 mod blocking;
 mod ours;
 mod paho;
@@ -147,6 +152,7 @@ type Run<'r> = &'r mut dyn FnMut() -> Found;
 /// One line.
 struct Line<'m> {
     what: String,
+    runs: usize,
     server: Server<'m>,
 }
 
@@ -185,14 +191,14 @@ impl Server<'_> {
 }
 
 impl Line<'_> {
-    fn compare(&self, ours: Run<'_>, peer: Run<'_>, paho: Run<'_>) {
+    fn compare(&self, ours: Run<'_>, peer: Run<'_>, paho: Run<'_>, bare: Run<'_>) {
         if arguments().nth(1).is_some_and(|word| !self.what.contains(&word)) {
             return;
         }
         let mut busy = Vec::new();
-        let mut all = [Vec::new(), Vec::new(), Vec::new()];
-        let mut peers: [Run<'_>; 3] = [ours, peer, paho];
-        for _ in 0..5 {
+        let mut all = [const { Vec::new() }; 4];
+        let mut peers: [Run<'_>; 4] = [ours, peer, paho, bare];
+        for _ in 0..self.runs {
             for (at, peer) in peers.iter_mut().enumerate() {
                 if at > 0 && is_alone() || at == 2 && !paho::is_there() {
                     continue;
@@ -204,7 +210,7 @@ impl Line<'_> {
                 }
             }
         }
-        let [a, b, c] = all.map(|runs| median(&runs));
+        let [a, b, c, bare] = all.map(|runs| median(&runs));
         let row = |unit: &str, figure: fn(&Found) -> f64, is_better_when_less: bool| {
             let (a, b, c) = (figure(&a), figure(&b), figure(&c));
             let ratio = |other: f64| if is_better_when_less { other / a } else { a / other };
@@ -222,7 +228,20 @@ impl Line<'_> {
             row("us p99", |f| f.p99, true);
         }
         busy.sort_by(f64::total_cmp);
-        println!("{:<24} {} while ours ran: {:.0} %", "", self.server.name(), busy[2] * 100.0);
+        println!("{:<24} {} while ours ran: {:.0} %", "", self.server.name(), busy[busy.len() / 2] * 100.0);
+        if is_alone() {
+            return;
+        }
+        print!(
+            "{:<24} bare sockets: {:.0} per s, of which ours {:.0} %",
+            "",
+            bare.figure,
+            a.figure / bare.figure * 100.0
+        );
+        if bare.p50 > 0.0 {
+            print!("; p50 {:.0}, p99 {:.0} us", bare.p50, bare.p99);
+        }
+        println!();
     }
 }
 
@@ -259,6 +278,7 @@ fn main() {
     let broker_port = broker.addresses()[0].port();
     for (name, port) in [("mosquitto", mosquitto.port), ("our broker", broker_port)] {
         let line = |what: String| Line {
+            runs: if what.starts_with("trips") { 25 } else { 5 },
             what: format!("{name} {what}"),
             server: if port == broker_port { Server::Broker } else { Server::Mosquitto(&mosquitto) },
         };
@@ -268,6 +288,7 @@ fn main() {
                 &mut || publish(port, qos, n),
                 &mut || run(peer::publish(port, qos, n)),
                 &mut || paho::run(port, "publish", qos, n / 10, false),
+                &mut || bare::publish(port, qos, n),
             );
         }
         for qos in [0, 1, 2] {
@@ -277,15 +298,18 @@ fn main() {
                 &mut || receive(port, qos, n, true),
                 &mut || run(peer::receive(port, qos, n, true)),
                 &mut || paho::run(port, "receive", qos, if port == broker_port { n / 10 } else { n }, true),
+                &mut || bare::receive(port, qos, n, true),
             );
         }
         for qos in [0, 1] {
+            let n = n(2_000);
             // Paho C waits 40 ms for each at QoS 1: it has no option against Nagle's algorithm.
-            let n = n(10_000);
+            let few = if qos == 0 { n } else { n / 100 };
             line(format!("trips QoS {qos}")).compare(
                 &mut || round_trips(port, qos, n),
                 &mut || run(peer::round_trips(port, qos, n)),
-                &mut || paho::run(port, "trips", qos, n / 100, false),
+                &mut || paho::run(port, "trips", qos, few, false),
+                &mut || bare::round_trips(port, qos, n),
             );
         }
     }
@@ -296,18 +320,22 @@ fn main() {
 fn alone(n: usize) {
     for qos in [0, 1] {
         let port = server::Sink::start().port;
-        let line = Line { what: format!("sink publish QoS {qos}"), server: Server::Thread };
-        line.compare(&mut || publish(port, qos, n), &mut || run(peer::publish(port, qos, n)), &mut || {
-            paho::run(port, "publish", qos, n / 40, false)
-        });
+        let line = Line { runs: 5, what: format!("sink publish QoS {qos}"), server: Server::Thread };
+        line.compare(
+            &mut || publish(port, qos, n),
+            &mut || run(peer::publish(port, qos, n)),
+            &mut || paho::run(port, "publish", qos, n / 40, false),
+            &mut || bare::publish(port, qos, n),
+        );
     }
     for qos in [0, 1] {
         let port = server::Source::start(qos, n).port;
-        let line = Line { what: format!("source receive QoS {qos}"), server: Server::Thread };
+        let line = Line { runs: 5, what: format!("source receive QoS {qos}"), server: Server::Thread };
         line.compare(
             &mut || receive(port, qos, n, false),
             &mut || run(peer::receive(port, qos, n, false)),
             &mut || paho::run(port, "receive", qos, n / 40, false),
+            &mut || bare::receive(port, qos, n, false),
         );
     }
 }

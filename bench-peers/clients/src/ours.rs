@@ -37,7 +37,7 @@ pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found 
     let client = connect(port, "ours").await;
     let what = mqtt_client_async::Subscribe::new(qos_of(qos)).to("bench/receive").capacity(n, usize::MAX);
     let mut stream = client.subscribe(what).await.unwrap();
-    let source = from_outside.then(|| crate::server::publish_raw(port, qos, n));
+    let source = from_outside.then(|| crate::bare::source(port, qos, n));
     let found = timed(n, async {
         for _ in 0..n {
             stream.recv().await.unwrap();

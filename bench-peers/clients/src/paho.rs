@@ -22,7 +22,7 @@ pub fn run(port: u16, mode: &str, qos: u8, n: usize, from_outside: bool) -> Foun
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut line = lines.next().unwrap().unwrap();
     if line == "ready" {
-        let source = from_outside.then(|| crate::server::publish_raw(port, qos, n));
+        let source = from_outside.then(|| crate::bare::source(port, qos, n));
         line = lines.next().unwrap().unwrap();
         source.map(|source| source.join().unwrap());
     }

@@ -49,7 +49,7 @@ pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found 
     let (client, mut events) = connect(port).await;
     client.subscribe("bench/receive", qos_of(qos)).await.unwrap();
     while !matches!(events.poll().await.unwrap(), Event::Incoming(Packet::SubAck(_))) {}
-    let source = from_outside.then(|| crate::server::publish_raw(port, qos, n));
+    let source = from_outside.then(|| crate::bare::source(port, qos, n));
     let found = timed(n, async {
         let mut left = n;
         while left > 0 {

@@ -3,15 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mqtt_broker_lite::core::Settings;
-use mqtt_packet::{
-    Ack, AckKind, Delivery, Frame, PacketId, PacketType, Publish, QoS, SliceSink, TopicName, Version,
-};
-
-use crate::PAYLOAD;
+use mqtt_packet::{Ack, AckKind, Frame, PacketId, PacketType, Publish, SliceSink, Version};
 
 /// Our broker with its limits opened.
 pub fn opened() -> Settings {
@@ -87,98 +82,6 @@ impl Drop for Mosquitto {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Publishes to a server as fast as it takes it, without a client; to one inside of this program nothing.
-pub fn publish_raw(port: u16, qos: u8, n: usize) -> JoinHandle<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"\x10\x0F\0\x04MQTT\x04\x02\0\0\0\x03raw").unwrap();
-    let mut connack = [0; 4];
-    // A source sends at once and takes no notice.
-    let is_taken = stream.read_exact(&mut connack).is_ok() && connack[3] == 0;
-    // Made before the clock runs: with each identifier once, to be sent again and again.
-    let block = messages(qos, n.min(if qos == 2 { usize::from(crate::IN_FLIGHT) } else { 65_535 }));
-    std::thread::spawn(move || match (is_taken, qos) {
-        (false, _) => {}
-        (true, 2) => publish_exactly_once(stream, &block, n),
-        (true, _) => publish(stream, qos, &block, n),
-    })
-}
-
-/// So many messages of QoS 0 or 1.
-fn publish(mut stream: TcpStream, qos: u8, block: &[u8], n: usize) {
-    let mut reader = stream.try_clone().unwrap();
-    let acknowledgements = std::thread::spawn(move || {
-        let mut left = if qos == 0 { 0 } else { n * 4 };
-        let mut buffer = vec![0; 1 << 16];
-        while left > 0 {
-            // To wake this thread for each of them would cost the server more than to write them.
-            std::thread::sleep(Duration::from_millis(5));
-            match reader.read(&mut buffer) {
-                Ok(0) | Err(_) => return,
-                Ok(n) => left = left.saturating_sub(n),
-            }
-        }
-    });
-    let len = length(qos);
-    let mut left = n * len;
-    while left > 0 {
-        let now = left.min(block.len());
-        stream.write_all(&block[..now]).unwrap();
-        left -= now;
-    }
-    acknowledgements.join().unwrap();
-    stream.write_all(&[0xE0, 0]).unwrap();
-}
-
-/// So many messages of QoS 2 and their releases, as many at a time as a server lets be in flight.
-fn publish_exactly_once(mut stream: TcpStream, block: &[u8], n: usize) {
-    let mut left = n;
-    while left > 0 {
-        let count = left.min(usize::from(crate::IN_FLIGHT));
-        let mut answers = vec![0; count * 4];
-        stream.write_all(&block[..count * length(2)]).unwrap();
-        read_rarely(&mut stream, &mut answers);
-        let releases: Vec<u8> =
-            (1..=count as u16).flat_map(|id| [0x62, 2, (id >> 8) as u8, id as u8]).collect();
-        stream.write_all(&releases).unwrap();
-        read_rarely(&mut stream, &mut answers);
-        left -= count;
-    }
-    stream.write_all(&[0xE0, 0]).unwrap();
-}
-
-/// Fills the buffer. To wake this thread for each answer would cost the server more than to write it.
-fn read_rarely(stream: &mut TcpStream, buffer: &mut [u8]) {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        filled += stream.read(&mut buffer[filled..]).unwrap();
-        if filled < buffer.len() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-/// The length of each.
-fn length(qos: u8) -> usize {
-    messages(qos, 1).len()
-}
-
-/// So many messages, as they are on the wire.
-fn messages(qos: u8, n: usize) -> Vec<u8> {
-    let payload = [7; PAYLOAD];
-    let mut bytes = Vec::new();
-    for i in 0..n {
-        let id = PacketId::new((i % 65_535 + 1) as u16);
-        let publish = Publish {
-            delivery: Delivery::new(QoS::from_bits(qos).unwrap(), id).unwrap(),
-            ..Publish::new(TopicName::new("bench/receive").unwrap(), &payload)
-        };
-        let start = bytes.len();
-        bytes.resize(start + publish.encoded_len(Version::V3_1_1), 0);
-        publish.encode(Version::V3_1_1, &mut SliceSink::new(&mut bytes[start..])).unwrap();
-    }
-    bytes
 }
 
 /// Listens, and talks to each connection in a thread of its own.
@@ -282,7 +185,7 @@ const CHUNK: usize = 1000;
 
 impl Source {
     pub fn start(qos: u8, n: usize) -> Self {
-        let bytes = std::sync::Arc::new(messages(qos, n));
+        let bytes = std::sync::Arc::new(crate::bare::messages(qos, n));
         let port = listen(move |stream| {
             let bytes = bytes.clone();
             let out_stream = stream.try_clone()?;
