@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::TransportError;
 
+#[cfg(any(feature = "tls", feature = "ws"))]
+mod filling;
 #[cfg(feature = "proxy")]
 mod proxy;
 #[cfg(feature = "tcp")]
@@ -47,11 +49,11 @@ pub(crate) fn rest(carrier: &mut dyn Carrier) -> std::io::Result<()> {
     }
     #[cfg(feature = "tls")]
     if let Some(stream) = carrier.downcast_mut::<tls::Stream>() {
-        return rest(&mut **stream.get_mut().0);
+        return rest(&mut **stream.inner.get_mut().0);
     }
     #[cfg(feature = "ws")]
-    if let Some(stream) = carrier.downcast_mut::<websocket::Bytewise>() {
-        return rest(stream.below());
+    if let Some(stream) = carrier.downcast_mut::<websocket::Stream>() {
+        return rest(&mut **stream.inner.stream.get_mut());
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
+use super::filling::Filling;
 use super::{Carrier, Transport};
 use crate::error::TransportError;
 
@@ -256,12 +257,11 @@ impl Transport for Tls {
         let connector = TlsConnector::from(self.config.clone());
         let stream = connector.connect(self.name.clone(), carrier).await;
         let fault = |error| TransportError::new(format!("TLS with {}", self.name.to_str()), advise(error));
-        let stream: Stream = stream.map_err(fault)?;
-        Ok(Box::new(stream))
+        Ok(Box::new(Stream::new(stream.map_err(fault)?)))
     }
 }
 
-pub(super) type Stream = TlsStream<Box<dyn Carrier>>;
+pub(super) type Stream = Filling<TlsStream<Box<dyn Carrier>>>;
 
 /// The same error with what helps against it.
 fn advise(error: io::Error) -> io::Error {

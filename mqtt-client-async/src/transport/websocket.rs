@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use futures_core::Stream;
+use futures_core::Stream as _;
 use futures_sink::Sink;
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::filling::Filling;
 use super::{Carrier, Transport};
 use crate::error::TransportError;
 
@@ -65,7 +66,7 @@ impl Transport for WebSocket {
         }
         let carrier = self.below.connect().await?;
         let (stream, _) = client_async(request, carrier).await.map_err(fault)?;
-        Ok(Box::new(Bytewise { stream, unread: Bytes::new() }))
+        Ok(Box::new(Stream::new(Bytewise { stream, unread: Bytes::new() })))
     }
 }
 
@@ -76,16 +77,12 @@ fn as_io(error: Error) -> io::Error {
     }
 }
 
+pub(super) type Stream = Filling<Bytewise>;
+
 /// A WebSocket as a stream of bytes.
 pub(super) struct Bytewise {
-    stream: WebSocketStream<Box<dyn Carrier>>,
+    pub(super) stream: WebSocketStream<Box<dyn Carrier>>,
     unread: Bytes,
-}
-
-impl Bytewise {
-    pub(super) fn below(&mut self) -> &mut dyn Carrier {
-        &mut **self.stream.get_mut()
-    }
 }
 
 impl AsyncRead for Bytewise {
