@@ -75,7 +75,7 @@ fn certificates() -> Certificates {
     }
 }
 
-/// A message to itself and back, of 100,000 bytes.
+/// A message to itself and back, of 100,000 bytes, and so many small ones that reading pauses.
 async fn there_and_back(options: Options) {
     let client = Client::connect(options).await.unwrap();
     let mut stream = client.subscribe(("carried", QoS::AtLeastOnce)).await.unwrap();
@@ -84,6 +84,19 @@ async fn there_and_back(options: Options) {
     client.publish(message).await.unwrap().await.unwrap();
     let message = tokio::time::timeout(Duration::from_secs(20), stream.recv()).await.unwrap().unwrap();
     assert!(message.payload() == payload);
+    let publishing = async {
+        for i in 0..5000 {
+            client.publish(Publish::new("carried", i.to_string()).qos(QoS::AtLeastOnce)).await.unwrap();
+        }
+    };
+    let receiving = async {
+        for i in 0..5000 {
+            assert_eq!(stream.recv().await.unwrap().payload(), i.to_string().as_bytes());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(publishing, receiving) })
+        .await
+        .unwrap();
     client.shutdown(Duration::from_secs(10)).await;
 }
 
@@ -95,7 +108,7 @@ async fn a4_34_tls_with_a_client_certificate() {
     let key = directory.write("server.key", &made.server.1);
     let configuration = format!(
         "listener {port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
-         cafile {ca}\ncertfile {certificate}\nkeyfile {key}\n"
+         max_queued_messages 0\ncafile {ca}\ncertfile {certificate}\nkeyfile {key}\n"
     );
     let Some(_server) = Mosquitto::start_with(&[port], &configuration) else { return };
     let url = format!("mqtts://localhost:{port}");
@@ -274,7 +287,8 @@ async fn websocket_of_mosquitto() {
     let port = free_port();
     let plain = free_port();
     let configuration = format!(
-        "listener {plain} 127.0.0.1\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n"
+        "listener {plain} 127.0.0.1\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n\
+         max_queued_messages 0\n"
     );
     let Some(_server) = Mosquitto::start_with(&[plain, port], &configuration) else { return };
     for version in [Version::V3_1, Version::V3_1_1, Version::V5] {
