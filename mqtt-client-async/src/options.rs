@@ -47,7 +47,7 @@ pub struct MemoryOptions {
     pub transmit: usize,
     /// Bytes of messages of QoS 1 and 2 that are not acknowledged, likewise: 256 KiB.
     pub messages: usize,
-    /// How many requests of QoS 1 and 2, SUBSCRIBE and UNSUBSCRIBE may be unanswered, at most 16,383: 1,024.
+    /// How many requests of QoS 1 and 2, SUBSCRIBE and UNSUBSCRIBE may be unanswered, at most 16,383: 1,536.
     pub in_flight: usize,
     /// How many received messages of QoS 1 and 2 may be unacknowledged before 5.0, where the server cannot be told: more
     /// than it sends at once, commonly 20. 4,096. In 5.0 [`Options::receive_maximum`] says it.
@@ -67,7 +67,7 @@ impl MemoryOptions {
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { transmit: 128 << 10, messages: 256 << 10, in_flight: 1024, received: 4096, receive: 64 << 10 }
+        Self { transmit: 128 << 10, messages: 256 << 10, in_flight: 1536, received: 4096, receive: 64 << 10 }
     }
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PAYLOAD = 64, IN_FLIGHT = 1000 };
+enum { PAYLOAD = 64, IN_FLIGHT = 1500 };
 
 static sem_t done, room, arrived;
 static int messages_left;

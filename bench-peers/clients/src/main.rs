@@ -45,7 +45,7 @@ pub struct Found {
 }
 
 pub const PAYLOAD: usize = 64;
-pub const IN_FLIGHT: u16 = 1000;
+pub const IN_FLIGHT: u16 = 1500;
 
 /// Times `n` messages.
 pub async fn timed(n: usize, work: impl Future<Output = ()>) -> Found {
