@@ -84,8 +84,8 @@ impl Trips {
 
     pub fn put(mut self, found: Found) -> Found {
         self.times.sort_unstable();
-        let micros = |at: usize| self.times[at].as_nanos() as f64 / 1e3;
-        Found { p50: micros(self.times.len() / 2), p99: micros(self.times.len() / 100 * 99), ..found }
+        let micros = |percent: usize| self.times[self.times.len() * percent / 100].as_nanos() as f64 / 1e3;
+        Found { p50: micros(50), p99: micros(99), ..found }
     }
 }
 
