@@ -86,7 +86,7 @@ async fn there_and_back(options: Options) {
     assert!(message.payload() == payload);
     let publishing = async {
         for i in 0..5000 {
-            client.publish(Publish::new("carried", i.to_string()).qos(QoS::AtLeastOnce)).await.unwrap();
+            drop(client.publish(Publish::new("carried", i.to_string()).qos(QoS::AtLeastOnce)).await.unwrap());
         }
     };
     let receiving = async {

@@ -7,11 +7,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::task::coop::cooperative;
 
 pub(super) struct Restable {
     stream: Stream,
@@ -54,10 +55,13 @@ impl Restable {
     /// how to do it.
     fn poll<R>(
         &mut self,
+        cx: &mut Context<'_>,
         now: impl FnOnce(&mut std::net::TcpStream) -> io::Result<R>,
-        later: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<R>>,
+        later: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         if let Stream::Resting(stream) = &mut self.stream {
+            // How long one task may go on is for tokio to say, as with its own streams.
+            ready!(Pin::new(&mut cooperative(std::future::ready(()))).poll(cx));
             match now(stream) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     self.come_back()?;
@@ -66,7 +70,7 @@ impl Restable {
             }
         }
         match &mut self.stream {
-            Stream::InReactor(stream) => later(Pin::new(stream)),
+            Stream::InReactor(stream) => later(Pin::new(stream), cx),
             _ => Poll::Ready(Err(ErrorKind::NotConnected.into())),
         }
     }
@@ -81,28 +85,33 @@ impl AsyncRead for Restable {
         // One of both has it.
         let buffer = std::cell::RefCell::new(buffer);
         self.poll(
+            cx,
             |stream| {
                 let mut buffer = buffer.borrow_mut();
                 let n = stream.read(buffer.initialize_unfilled())?;
                 buffer.advance(n);
                 Ok(())
             },
-            |stream| stream.poll_read(cx, &mut buffer.borrow_mut()),
+            |stream, cx| stream.poll_read(cx, &mut buffer.borrow_mut()),
         )
     }
 }
 
 impl AsyncWrite for Restable {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(|stream| stream.write(bytes), |stream| stream.poll_write(cx, bytes))
+        self.poll(cx, |stream| stream.write(bytes), |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|stream| stream.flush(), |stream| stream.poll_flush(cx))
+        self.poll(cx, |stream| stream.flush(), |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|stream| stream.shutdown(std::net::Shutdown::Write), |stream| stream.poll_shutdown(cx))
+        self.poll(
+            cx,
+            |stream| stream.shutdown(std::net::Shutdown::Write),
+            |stream, cx| stream.poll_shutdown(cx),
+        )
     }
 }
 
@@ -216,6 +225,25 @@ mod tests {
         stream.rest().unwrap();
         drop(other);
         assert_eq!(stream.read(&mut [0; 10]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_reads_a_resting_stream_without_end_lets_others_have_their_turn() {
+        let (mut stream, mut other) = pair().await;
+        other.write_all(&[7; 10_000]).await.unwrap();
+        a_while().await;
+        stream.rest().unwrap();
+        let mut bytes = [0; 10];
+        let mut reads = 0;
+        std::future::poll_fn(|cx| {
+            while Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut bytes)).is_ready() {
+                reads += 1;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!((10..1000).contains(&reads), "{reads}");
+        assert!(matches!(stream.stream, Stream::Resting(_)));
     }
 
     #[test]
