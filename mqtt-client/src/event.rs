@@ -134,8 +134,6 @@ pub enum Loss {
     QosNotSupported = 3,
     /// The server of a later connection keeps no retained messages.
     RetainNotSupported = 4,
-    /// The application gave it up.
-    Abandoned = 5,
 }
 
 impl Loss {
@@ -145,8 +143,7 @@ impl Loss {
             1 => Self::SessionLost,
             2 => Self::TooLarge,
             3 => Self::QosNotSupported,
-            4 => Self::RetainNotSupported,
-            _ => Self::Abandoned,
+            _ => Self::RetainNotSupported,
         }
     }
 }
