@@ -238,11 +238,12 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn enqueue(&mut self, message: &Message<'_>) -> Result<Ticket, N> {
-        // At QoS 1 and 2, room comes with an acknowledgement: to write now would be a call for each message.
+        // At QoS 1 and 2, room comes with an acknowledgement, and where outcomes of QoS 0 were not asked for, with asking:
+        // to write now would be a call for each message.
         let mut can_make_room = message.qos == QoS::AtMostOnce;
         loop {
             match self.engine.publish(message) {
-                Err(RequestError::Busy) if can_make_room => {
+                Err(RequestError::Busy) if can_make_room && self.engine.has_ticket() => {
                     self.flush(TURN)?;
                     can_make_room = false;
                 }

@@ -376,6 +376,26 @@ fn a3_25_whole_packets_leave_in_one_write() {
     assert_eq!(writes(), before + 2);
 }
 
+/// However rarely the application asks what became of them: as many tickets as there can be are given out here.
+#[test]
+fn many_messages_leave_in_few_writes_where_one_outcome_is_asked_for_at_a_time() {
+    let (mut client, network) = client(Faults::NONE);
+    client.connect(&options(), WAIT).unwrap();
+    let n = 100_000;
+    for _ in 0..n {
+        while let Err(error) = client.enqueue(&message(&[7; 5], QoS::AtMostOnce)) {
+            assert_eq!(error, ClientError::Request(RequestError::Busy));
+            client.poll(WAIT).unwrap();
+        }
+    }
+    client.flush(WAIT).unwrap();
+    network.wire.borrow_mut().serve();
+    assert_eq!(network.wire.borrow().taken.len(), n);
+    // Ten bytes each, in a buffer of 200.
+    let writes = network.wire.borrow().writes;
+    assert!(writes < n / 10, "{writes}");
+}
+
 /// A quiet hour costs the pings that keep the connection alive, and no look at the network in between.
 #[test]
 fn a3_26_nothing_happens_between_deadlines() {

@@ -280,6 +280,11 @@ impl<'b> Engine<'b> {
         self.inflight.has_done() || self.out.tickets.has_done()
     }
 
+    /// Whether another message of QoS 0 can have a ticket: not before outcomes are asked for.
+    pub(crate) const fn has_ticket(&self) -> bool {
+        self.out.tickets.can_give_out()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest; `None` for never.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.keep_alive.next(self.settings.response_timeout)
