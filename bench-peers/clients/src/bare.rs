@@ -174,7 +174,9 @@ pub fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
         let answers = take(&mut stream, n, Duration::from_millis(1));
         stream.write_all(&answers).unwrap();
     });
-    source.map(|source| source.join().unwrap());
+    if let Some(source) = source {
+        source.join().unwrap();
+    }
     found
 }
 

@@ -35,7 +35,7 @@ impl Lent {
     }
 
     fn connect(&mut self, port: u16) -> Blocking<'_> {
-        let network = Tcp::connect(&format!("127.0.0.1:{port}"), PATIENCE).unwrap();
+        let network = Tcp::connect(format!("127.0.0.1:{port}"), PATIENCE).unwrap();
         let memory = Memory {
             transmit: &mut self.transmit,
             messages: &mut self.messages,
@@ -103,7 +103,9 @@ pub fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
     subscribe(&mut client, "bench/receive", qos);
     let source = from_outside.then(|| crate::bare::source(port, qos, n));
     let found = timed_now(n, || (0..n).for_each(|_| take(&mut client)));
-    source.map(|source| source.join().unwrap());
+    if let Some(source) = source {
+        source.join().unwrap();
+    }
     client.disconnect(PATIENCE).unwrap();
     found
 }

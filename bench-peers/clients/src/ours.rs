@@ -44,7 +44,9 @@ pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found 
         }
     })
     .await;
-    source.map(|source| source.join().unwrap());
+    if let Some(source) = source {
+        source.join().unwrap();
+    }
     drop(stream);
     client.shutdown(std::time::Duration::from_secs(10)).await;
     found

@@ -24,7 +24,9 @@ pub fn run(port: u16, mode: &str, qos: u8, n: usize, from_outside: bool) -> Foun
     if line == "ready" {
         let source = from_outside.then(|| crate::bare::source(port, qos, n));
         line = lines.next().unwrap().unwrap();
-        source.map(|source| source.join().unwrap());
+        if let Some(source) = source {
+            source.join().unwrap();
+        }
     }
     child.wait().unwrap();
     let mut figures = line.split(' ').map(|text| text.parse().unwrap());

@@ -36,9 +36,9 @@ pub async fn publish(port: u16, qos: u8, n: usize) -> Found {
         });
         let mut left = if qos == 0 { 1 } else { n };
         while left > 0 {
-            match events.poll().await.unwrap() {
-                Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => left -= 1,
-                _ => {}
+            let event = events.poll().await.unwrap();
+            if matches!(event, Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_))) {
+                left -= 1;
             }
         }
     })
@@ -59,7 +59,9 @@ pub async fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found 
         }
     })
     .await;
-    source.map(|source| source.join().unwrap());
+    if let Some(source) = source {
+        source.join().unwrap();
+    }
     found
 }
 

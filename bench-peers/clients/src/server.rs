@@ -146,13 +146,11 @@ impl Sink {
         let port = listen(|stream| {
             converse(stream, |frame, out| {
                 answer(frame, out);
-                if let Ok(publish) = Publish::decode_if(frame) {
-                    if let Some(id) = publish {
-                        let start = out.len();
-                        out.resize(start + 4, 0);
-                        let ack = Ack::new(AckKind::PubAck, id);
-                        ack.encode(Version::V3_1_1, &mut SliceSink::new(&mut out[start..])).unwrap();
-                    }
+                if let Some(id) = identifier(frame) {
+                    let start = out.len();
+                    out.resize(start + 4, 0);
+                    let ack = Ack::new(AckKind::PubAck, id);
+                    ack.encode(Version::V3_1_1, &mut SliceSink::new(&mut out[start..])).unwrap();
                 }
             })
         });
@@ -160,19 +158,12 @@ impl Sink {
     }
 }
 
-/// The identifier of a PUBLISH.
-trait DecodeIf {
-    fn decode_if(frame: Frame<'_>) -> Result<Option<PacketId>, ()>;
-}
-
-impl DecodeIf for Publish<'_> {
-    fn decode_if(frame: Frame<'_>) -> Result<Option<PacketId>, ()> {
-        if frame.packet_type() != PacketType::Publish {
-            return Err(());
-        }
-        let publish = Publish::decode(frame, Version::V3_1_1).map_err(|_| ())?;
-        Ok(publish.delivery.id())
+/// The identifier of a PUBLISH that has one.
+fn identifier(frame: Frame<'_>) -> Option<PacketId> {
+    if frame.packet_type() != PacketType::Publish {
+        return None;
     }
+    Publish::decode(frame, Version::V3_1_1).ok()?.delivery.id()
 }
 
 /// A server that sends so many messages to whoever subscribes, at QoS 1 no more than it may before they are acknowledged.
