@@ -85,6 +85,14 @@ fn in_another_session_a_retained_message_is_another() {
     assert_eq!(sim::run(&scenario.plan(2104), false).violation, None);
 }
 
+/// Its publisher's session was damaged, and a CONNECT without an answer made another: the publisher repeats a message that
+/// the broker takes for a new one.
+#[test]
+fn where_a_session_was_damaged_its_messages_may_come_twice() {
+    let scenario = named("damage").expect("the scenario is there");
+    assert_eq!(sim::run(&scenario.plan(3869), false).violation, None);
+}
+
 /// A client acknowledged a message that came again before one that had come in front of it and was not accepted yet.
 /// [MQTT-4.6.0-3]
 #[test]

@@ -281,9 +281,12 @@ impl Sessions {
         }
     }
 
-    /// The broker has dropped a client's session.
+    /// The broker has dropped a client's session. The client need not hear of it: a CONNECT without an answer makes
+    /// another, which the next one finds.
     pub(super) fn is_dropped(&mut self, client: usize) {
-        self.sessions[client].end_certainty();
+        let session = &mut self.sessions[client];
+        session.generation += 1;
+        session.end_certainty();
     }
 
     /// SUBSCRIBE is sent.
