@@ -1,5 +1,5 @@
-//! Sockets that say what is needed and know nothing of MQTT: what a server can do at most, and the other side of who
-//! receives.
+//! Sockets without a client, which say no more than what is needed: what a server can do at most, and the other side of
+//! who receives.
 //!
 //! To be woken for each packet would cost the server more than to write it. So they read rarely, and much at once.
 
@@ -110,43 +110,51 @@ pub fn publish(port: u16, qos: u8, n: usize) -> Found {
     timed_now(n, || publisher.run())
 }
 
-/// Subscribed to a topic of thirteen or ten bytes.
-fn subscribe(port: u16, topic: &str, qos: u8) -> TcpStream {
-    let (mut stream, _) = connect(port, *b"sub");
-    let len = topic.len() as u8;
-    let mut packet = vec![0x82, len + 5, 0, 1, 0, len];
-    packet.extend(topic.bytes());
-    packet.push(qos);
-    stream.write_all(&packet).unwrap();
-    stream.read_exact(&mut [0; 5]).unwrap();
-    stream
+/// Receives.
+struct Subscriber {
+    stream: TcpStream,
+    /// What was read, of which so many bytes are the beginning of a packet.
+    buffer: Vec<u8>,
+    len: usize,
+    answers: Vec<u8>,
 }
 
-/// Reads until so many messages came, with what acknowledges them and what follows of that.
-fn take(stream: &mut TcpStream, n: usize, pause: Duration) -> Vec<u8> {
-    let mut buffer = vec![0; 1 << 18];
-    let (mut left, mut len, mut answers) = (n, 0, Vec::new());
-    loop {
-        let read = stream.read(&mut buffer[len..]).unwrap();
-        assert!(read > 0, "the server closed");
-        len += read;
-        let mut rest = &buffer[..len];
-        while let Ok(Some((frame, behind))) = Frame::split(rest) {
-            let is_message = frame.packet_type() == PacketType::Publish;
-            left = left.saturating_sub(usize::from(is_message));
-            acknowledge(frame, &mut answers);
-            rest = behind;
-        }
-        let kept = rest.len();
-        buffer.copy_within(len - kept..len, 0);
-        len = kept;
-        if left == 0 {
-            return answers;
-        }
-        stream.write_all(&answers).unwrap();
-        answers.clear();
-        if read < MUCH && !pause.is_zero() {
-            std::thread::sleep(pause);
+impl Subscriber {
+    fn new(port: u16, topic: &str, qos: u8) -> Self {
+        let (mut stream, _) = connect(port, *b"sub");
+        let len = topic.len() as u8;
+        let mut packet = vec![0x82, len + 5, 0, 1, 0, len];
+        packet.extend(topic.bytes());
+        packet.push(qos);
+        stream.write_all(&packet).unwrap();
+        stream.read_exact(&mut [0; 5]).unwrap();
+        Self { stream, buffer: vec![0; 1 << 18], len: 0, answers: Vec::new() }
+    }
+
+    /// Reads until so many messages came, and acknowledges them.
+    fn take(&mut self, n: usize, pause: Duration) {
+        let mut left = n;
+        loop {
+            let read = self.stream.read(&mut self.buffer[self.len..]).unwrap();
+            assert!(read > 0, "the server closed");
+            let end = self.len + read;
+            let mut rest = &self.buffer[..end];
+            while let Ok(Some((frame, behind))) = Frame::split(rest) {
+                let is_message = frame.packet_type() == PacketType::Publish;
+                left = left.saturating_sub(usize::from(is_message));
+                acknowledge(frame, &mut self.answers);
+                rest = behind;
+            }
+            self.len = rest.len();
+            self.buffer.copy_within(end - self.len..end, 0);
+            self.stream.write_all(&self.answers).unwrap();
+            self.answers.clear();
+            if left == 0 {
+                return;
+            }
+            if read < MUCH && !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
         }
     }
 }
@@ -168,12 +176,9 @@ fn acknowledge(frame: Frame<'_>, answers: &mut Vec<u8>) {
 }
 
 pub fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
-    let mut stream = subscribe(port, "bench/receive", qos);
+    let mut subscriber = Subscriber::new(port, "bench/receive", qos);
     let source = from_outside.then(|| source(port, qos, n));
-    let found = timed_now(n, || {
-        let answers = take(&mut stream, n, Duration::from_millis(1));
-        stream.write_all(&answers).unwrap();
-    });
+    let found = timed_now(n, || subscriber.take(n, Duration::from_millis(1)));
     if let Some(source) = source {
         source.join().unwrap();
     }
@@ -181,17 +186,14 @@ pub fn receive(port: u16, qos: u8, n: usize, from_outside: bool) -> Found {
 }
 
 pub fn round_trips(port: u16, qos: u8, n: usize) -> Found {
-    let mut stream = subscribe(port, "bench/trip", qos);
+    let mut subscriber = Subscriber::new(port, "bench/trip", qos);
     let block = packets("bench/trip", qos, n.min(65_535));
     let mut trips = Trips::new(n);
     let found = timed_now(n, || {
         for message in block.chunks(block.len() / n.min(65_535)).cycle().take(n) {
             trips.start();
-            stream.write_all(message).unwrap();
-            let answers = take(&mut stream, 1, Duration::ZERO);
-            if !answers.is_empty() {
-                stream.write_all(&answers).unwrap();
-            }
+            subscriber.stream.write_all(message).unwrap();
+            subscriber.take(1, Duration::ZERO);
             trips.end();
         }
     });

@@ -10,8 +10,8 @@
 //! Paho C is a program of its own, and all of that counts. It takes ten times as long or more, so it has a tenth of the
 //! messages.
 //!
-//! Below each line stand how busy the server was, and what sockets get from it that know nothing of MQTT: where ours get as
-//! much, the server is what limits them.
+//! Below each line stand how busy the server was, and what sockets without a client get from it: where ours get as much,
+//! the server is what limits them.
 //!
 //! `bench-clients blocking [FACTOR [WORD]]`: the same with the blocking client as ours.
 //!
