@@ -526,7 +526,9 @@ impl<'b, N: Network, T: Timer, S: Store> Client<'b, N, T, S> {
     /// Handles the piece that is ready.
     fn take_piece<'c>(&'c mut self) -> Result<Option<(Event<'c>, &'c mut Engine<'b>)>, N> {
         let Self { engine, framer, aliases, network, timer, .. } = self;
-        let Some(piece) = framer.next() else {
+        // It stays where it is made.
+        let next = framer.next();
+        let Some(piece) = &next else {
             return Ok(None);
         };
         let mut event = None;

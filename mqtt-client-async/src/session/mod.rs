@@ -418,14 +418,15 @@ impl<'b> Session<'b> {
                 Ok(false) => break,
                 Err(error) => return Err(self.engine.handle_malformed(error).into()),
             }
-            // A whole packet, which is the rule, is few words of the piece that it is in.
-            let (piece, body) = match self.framer.next() {
-                Some(Piece::Packet(frame)) => (Piece::Packet(frame), frame.body()),
+            // It stays where it is made: to move it costs more than to make it.
+            let next = self.framer.next();
+            let (piece, body) = match &next {
+                Some(piece @ Piece::Packet(frame)) => (piece, frame.body()),
                 Some(piece) => (piece, <&[u8]>::default()),
                 None => break,
             };
             progress = true;
-            self.trace.received(&piece);
+            self.trace.received(piece);
             let mut event = None;
             self.engine.handle_into(time, piece, &mut self.aliases, &mut event)?;
             match &event {

@@ -33,23 +33,24 @@ impl Engine<'_> {
         aliases: &'rx mut Aliases<'_>,
     ) -> Result<Option<Event<'rx>>, ProtocolError> {
         let mut event = None;
-        self.handle_into(now, piece, aliases, &mut event)?;
+        self.handle_into(now, &piece, aliases, &mut event)?;
         Ok(event)
     }
 
-    /// The same as [`handle`](Self::handle); the event, which is large, is made where it is wanted.
+    /// The same as [`handle`](Self::handle), without a copy of what is large: the piece stays where it is, and the event is
+    /// made where it is wanted.
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
     pub fn handle_into<'rx>(
         &mut self,
         now: Instant,
-        piece: Piece<'rx>,
+        piece: &Piece<'rx>,
         aliases: &'rx mut Aliases<'_>,
         event: &mut Option<Event<'rx>>,
     ) -> Result<(), ProtocolError> {
         self.heard(now);
-        let result = match piece {
+        let result = match *piece {
             Piece::Packet(frame) => self.packet(now, frame, aliases, event),
             #[cfg(feature = "streaming")]
             Piece::PublishStart(head) => self.message_start(head, aliases, event),
