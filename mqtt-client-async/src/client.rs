@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::properties::PropertyList;
 use crate::session::now;
 use crate::shared::{Close, Control, Shared, Status};
-use crate::subscription::{Queue, StreamOptions, Subscribe, Subscription};
+use crate::subscription::{Subscribe, Subscription};
 
 /// A handle on a connection to a server. Cloning it is cheap; all clones are one client. When the last one is dropped,
 /// what was taken is delivered for up to [`response_timeout`](Options::response_timeout), and the client takes its leave
@@ -165,8 +165,8 @@ impl Client {
         if state.is_closing() {
             return Err(SubscribeError::Closed);
         }
-        let stream = state.queues.insert(Queue::new(subscribe.stream));
-        let mut filters = Vec::with_capacity(subscribe.filters.len());
+        let (mut subscription, stream) =
+            Subscription::open(self.shared().clone(), &mut state, subscribe.stream);
         let mut answers = Vec::with_capacity(subscribe.filters.len());
         for (text, options) in &subscribe.filters {
             // It was looked at before.
@@ -175,7 +175,7 @@ impl Client {
             };
             let key = state.router.add(filter, *options, stream);
             state.router.set_properties(key, &subscribe.properties);
-            filters.push(key);
+            subscription.filters.push(key);
             let Some(text) = state.router.get(key).map(|filter| filter.text.clone()) else {
                 continue;
             };
@@ -184,7 +184,7 @@ impl Client {
             state.ask(Control::Subscribe { key, text, answer: Some(answer) });
         }
         self.shared().wake_driver(state);
-        Ok((Subscription::new(self.shared().clone(), stream, filters), answers))
+        Ok((subscription, answers))
     }
 
     /// Unsubscribes from a topic filter that an earlier run of the program left in its session, and waits for the answer:
@@ -224,12 +224,11 @@ impl Client {
     /// A stream of everything that comes, with the bound, overflow policy and way of acknowledgement of `options`, whose
     /// topic filters are ignored.
     pub fn messages_with(&self, options: &Subscribe) -> Subscription {
-        let stream: StreamOptions = options.stream;
         let mut state = self.shared().lock();
-        let key = state.queues.insert(Queue::new(stream));
+        let (subscription, key) = Subscription::open(self.shared().clone(), &mut state, options.stream);
         state.router.add_everything(key);
         drop(state);
-        Subscription::new(self.shared().clone(), key, Vec::new())
+        subscription
     }
 
     /// What happens to the connection from now on.

@@ -15,8 +15,8 @@ use crate::event::Event;
 use crate::message::{Acknowledgement, Delivered, Message, MessageBuilder, Publish, Right};
 use crate::options::Options;
 use crate::properties::PropertyList;
+use crate::queue::Queue;
 use crate::shared::{Control, Hold, Shared, State};
-use crate::subscription::Queue;
 
 /// Whose request a ticket stands for.
 pub(crate) enum Pending {

@@ -43,6 +43,7 @@ pub mod guide;
 mod message;
 mod options;
 mod properties;
+mod queue;
 mod reconnect;
 mod request;
 mod router;

@@ -23,8 +23,9 @@ use crate::figures::Figures;
 use crate::message::Publish;
 use crate::options::{OfflinePolicy, QueueLimits};
 use crate::properties::PropertyList;
+use crate::queue::Queue;
 use crate::router::Router;
-use crate::subscription::{Granted, Queue};
+use crate::subscription::Granted;
 
 /// Where a client is.
 #[derive(Clone, Debug)]

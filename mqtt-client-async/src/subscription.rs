@@ -1,6 +1,5 @@
 //! [`Subscription`]: a stream of messages with a bound, and what happens when it is slow.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +11,8 @@ use mqtt_packet::{EncodeError, PacketType, PropertyPlace, TopicFilter};
 use crate::error::SubscribeError;
 use crate::message::{ManualHold, Message, Right};
 use crate::properties::PropertyList;
-use crate::shared::{Hold, Shared, State};
+use crate::queue::{Queue, Taken};
+use crate::shared::{AwaitedAnswer, Shared, State};
 
 /// What happens to messages for a stream that is slow. Reading from the network never waits for a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -176,90 +176,6 @@ pub struct Granted {
     pub reason_code: ReasonCode,
 }
 
-/// The driver's side of a stream.
-pub(crate) struct Queue {
-    items: VecDeque<Message>,
-    bytes: usize,
-    waker: Option<Waker>,
-    pub(crate) options: StreamOptions,
-    dropped: u64,
-}
-
-impl Queue {
-    pub(crate) fn new(options: StreamOptions) -> Self {
-        Self { items: VecDeque::new(), bytes: 0, waker: None, options, dropped: 0 }
-    }
-
-    /// Whether a message of this length is acknowledged only when it was taken from here.
-    pub(crate) fn holds(&self, len: usize) -> bool {
-        self.options.manual || self.options.overflow == Overflow::Hold && self.is_full(len)
-    }
-
-    /// Puts a message in, or drops one. Returns whom to wake.
-    pub(crate) fn push(&mut self, message: Message) -> Option<Waker> {
-        match self.options.overflow {
-            Overflow::Hold if message.qos() == QoS::AtMostOnce && self.is_full(message.len()) => {
-                self.dropped = self.dropped.saturating_add(1);
-                return None;
-            }
-            Overflow::Hold => {}
-            Overflow::KeepLatest | Overflow::DropOldest => {
-                if self.options.overflow == Overflow::KeepLatest && self.replace(&message) {
-                    return self.waker.take();
-                }
-                while self.is_full(message.len()) && self.pop().is_some() {
-                    self.dropped = self.dropped.saturating_add(1);
-                }
-            }
-        }
-        self.bytes = self.bytes.saturating_add(message.len());
-        self.items.push_back(message);
-        self.waker.take()
-    }
-
-    /// Whether it holds more bytes than it may: the driver reads no more until somebody takes them.
-    pub(crate) fn is_over(&self) -> bool {
-        self.options.overflow == Overflow::Hold
-            && self.items.len() > 1
-            && self.bytes > self.options.capacity_bytes.saturating_mul(2)
-    }
-
-    fn is_full(&self, len: usize) -> bool {
-        !self.items.is_empty()
-            && (self.items.len() >= self.options.capacity
-                || self.bytes.saturating_add(len) > self.options.capacity_bytes)
-    }
-
-    /// Puts a message in place of an earlier one of the same topic.
-    fn replace(&mut self, message: &Message) -> bool {
-        let Some(earlier) = self.items.iter_mut().find(|earlier| earlier.topic() == message.topic()) else {
-            return false;
-        };
-        self.bytes = self.bytes.saturating_sub(earlier.len()).saturating_add(message.len());
-        *earlier = message.clone();
-        self.dropped = self.dropped.saturating_add(1);
-        true
-    }
-
-    fn pop(&mut self) -> Option<Message> {
-        let message = self.items.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(message.len());
-        Some(message)
-    }
-
-    /// Nobody takes anything from here any more: what is held is let go.
-    pub(crate) fn into_holds(self) -> impl Iterator<Item = Hold> {
-        self.items.into_iter().filter_map(|message| match message.right {
-            Right::Taker(hold) => Some(hold),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn take_waker(&mut self) -> Option<Waker> {
-        self.waker.take()
-    }
-}
-
 /// A stream of messages: those of its topic filters, or all that come.
 ///
 /// It goes on over reconnects: where the server lost the session, the client subscribes again. It ends when the client
@@ -273,14 +189,20 @@ pub struct Subscription {
     shared: Arc<Shared>,
     /// `None` once it has ended.
     key: Option<usize>,
+    manual: bool,
+    taken: Taken,
     /// The keys of the filters; none for a stream of everything.
     pub(crate) filters: Vec<usize>,
     pub(crate) granted: Vec<Granted>,
 }
 
 impl Subscription {
-    pub(crate) const fn new(shared: Arc<Shared>, key: usize, filters: Vec<usize>) -> Self {
-        Self { shared, key: Some(key), filters, granted: Vec::new() }
+    /// A stream without a topic filter, and the key of its queue.
+    pub(crate) fn open(shared: Arc<Shared>, state: &mut State, options: StreamOptions) -> (Self, usize) {
+        let taken = Taken::default();
+        let key = state.queues.insert(Queue::new(options, &taken));
+        let (filters, granted) = (Vec::new(), Vec::new());
+        (Self { shared, key: Some(key), manual: options.manual, taken, filters, granted }, key)
     }
 
     /// What the server said to each topic filter, in their order.
@@ -295,24 +217,20 @@ impl Subscription {
 
     /// The next message if there is one now.
     pub fn try_recv(&mut self) -> Option<Message> {
-        let mut state = self.shared.lock();
-        let queue = state.queues.get_mut(self.key?)?;
-        let was_over = queue.is_over();
-        let message = queue.pop()?;
-        let is_less = was_over && !queue.is_over();
-        let manual = queue.options.manual;
-        self.unlock(state, is_less);
-        Some(self.hand_out(message, manual))
+        match self.next(None) {
+            Poll::Ready(Some(message)) => Some(self.hand_out(message)),
+            _ => None,
+        }
     }
 
     /// How many messages were dropped because the stream was slow, or replaced by later ones of their topic.
     pub fn dropped(&self) -> u64 {
-        self.with_queue(|queue| queue.dropped)
+        self.with_queue(Queue::dropped)
     }
 
     /// How many messages wait in the stream.
     pub fn len(&self) -> usize {
-        self.with_queue(|queue| queue.items.len())
+        self.with_queue(Queue::len)
     }
 
     /// Whether no message waits in the stream.
@@ -328,48 +246,52 @@ impl Subscription {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         // A stream that is never empty must not keep the driver from its turn.
         let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
-        let mut state = self.shared.lock();
-        let is_closed = state.is_closed();
-        let Some(queue) = self.key.and_then(|key| state.queues.get_mut(key)) else {
-            return Poll::Ready(None);
-        };
-        let (manual, was_over) = (queue.options.manual, queue.is_over());
-        let message = queue.pop();
-        if message.is_none() {
-            if is_closed {
-                return Poll::Ready(None);
-            }
-            match &mut queue.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
-        }
-        let is_less = was_over && !queue.is_over();
-        self.unlock(state, is_less);
+        let message = std::task::ready!(self.next(Some(cx.waker())));
         budget.made_progress();
         match message {
             Some(message) if matches!(message.right, Right::Taker(_)) => {
-                Poll::Ready(Some(self.hand_out(message, manual)))
+                Poll::Ready(Some(self.hand_out(message)))
             }
             // The rule: it goes as it is.
             message => Poll::Ready(message),
         }
     }
 
-    /// Lets the driver read on, where this stream was what kept it from it.
-    fn unlock(&self, mut state: std::sync::MutexGuard<'_, State>, is_less: bool) {
-        if is_less {
-            state.over = state.over.saturating_sub(1);
-            self.shared.wake_driver(state);
+    /// The next message; `None` when there will be no more.
+    #[inline]
+    fn next(&mut self, waker: Option<&Waker>) -> Poll<Option<Message>> {
+        match self.taken.pop() {
+            Some(message) => Poll::Ready(Some(message)),
+            None => self.take(waker),
         }
     }
 
-    fn hand_out(&self, mut message: Message, manual: bool) -> Message {
+    /// The next message from the queue, where nothing was taken from there before.
+    fn take(&mut self, waker: Option<&Waker>) -> Poll<Option<Message>> {
+        let mut state = self.shared.lock();
+        let is_closed = state.is_closed();
+        let Some(queue) = self.key.and_then(|key| state.queues.get_mut(key)) else {
+            return Poll::Ready(None);
+        };
+        let was_over = queue.is_over();
+        let message = queue.take(&mut self.taken);
+        if message.is_none() && !is_closed {
+            waker.into_iter().for_each(|waker| queue.set_waker(waker));
+            return Poll::Pending;
+        }
+        // Lets the driver read on, where this stream was what kept it from it.
+        if was_over && !queue.is_over() {
+            state.over = state.over.saturating_sub(1);
+            self.shared.wake_driver(state);
+        }
+        Poll::Ready(message)
+    }
+
+    fn hand_out(&self, mut message: Message) -> Message {
         if matches!(message.right, Right::Taker(_))
             && let Right::Taker(hold) = std::mem::replace(&mut message.right, Right::None)
         {
-            if manual {
+            if self.manual {
                 message.right = Right::Manual(ManualHold::new(self.shared.clone(), hold));
             } else {
                 self.shared.release(hold, ReasonCode::SUCCESS);
@@ -387,11 +309,17 @@ impl Subscription {
     /// # Cancel safety
     /// The subscription ends also where the future is dropped.
     pub async fn unsubscribe(mut self) -> Result<Vec<Granted>, SubscribeError> {
-        let answers = match self.key.take() {
-            Some(key) => self.shared.end_stream(key, &self.filters, true),
-            None => Vec::new(),
-        };
+        let answers = self.end(true);
         self.shared.await_answers(answers).await
+    }
+
+    /// Ends the stream, once.
+    fn end(&mut self, wants_answers: bool) -> Vec<AwaitedAnswer> {
+        let Some(key) = self.key.take() else {
+            return Vec::new();
+        };
+        self.taken.drain().for_each(|hold| self.shared.release(hold, ReasonCode::SUCCESS));
+        self.shared.end_stream(key, &self.filters, wants_answers)
     }
 }
 
@@ -405,9 +333,7 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            drop(self.shared.end_stream(key, &self.filters, false));
-        }
+        drop(self.end(false));
     }
 }
 

@@ -334,9 +334,58 @@ async fn held_bytes_are_bounded_by_not_reading() {
     assert_eq!(stream.len(), 21);
     for _ in 0..1000 {
         stream.recv().await.unwrap();
+        // What comes may come.
+        tokio::time::sleep(SHORT).await;
         assert!(stream.len() <= 21);
     }
     flood.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_has_as_much_room_as_was_taken() {
+    let (_server, client, mut peer) = Server::connected(Version::V3_1_1).await;
+    for (messages, bytes) in [(10, 1000), (1000, 10)] {
+        let mut stream =
+            subscribed(&client, &mut peer, at(QoS::AtMostOnce).to("t").capacity(messages, bytes)).await;
+        for (taken, sent) in [(4, 10), (0, 5), (1, 0), (10, 3)] {
+            for _ in 0..sent {
+                peer.publish("t", QoS::AtMostOnce, 0, b"").await;
+            }
+            tokio::time::sleep(SHORT).await;
+            assert!(stream.len() <= 10);
+            for _ in 0..taken {
+                stream.recv().await.unwrap();
+            }
+        }
+        // One of the five found no room, and two of the three.
+        assert_eq!((stream.dropped(), stream.len()), (3, 0));
+        drop(stream);
+        peer.expect(0xA2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_wait_in_a_stream_are_acknowledged_when_it_ends() {
+    let (_server, client, mut peer) = Server::connected(Version::V3_1_1).await;
+    let mut stream = subscribed(&client, &mut peer, at(QoS::AtLeastOnce).to("t").capacity(1, 1000)).await;
+    for id in 1..=100 {
+        peer.publish("t", QoS::AtLeastOnce, id, b"").await;
+    }
+    assert_eq!(peer.expect(0x40).await[3], 1);
+    stream.recv().await.unwrap();
+    stream.recv().await.unwrap();
+    assert_eq!(peer.expect(0x40).await[3], 2);
+    peer.expect_silence(SHORT).await;
+    assert_eq!(stream.len(), 98);
+    drop(stream);
+    let mut acknowledged = Vec::new();
+    while acknowledged.len() < 98 {
+        match peer.next().await.unwrap() {
+            packet if packet[0] == 0x40 => acknowledged.push(packet[3]),
+            packet => assert_eq!(packet[0], 0xA2),
+        }
+    }
+    assert_eq!(acknowledged, (3..=100).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
