@@ -107,6 +107,10 @@ impl Outbound {
     /// Where in `in_flight` an identifier is.
     pub(super) fn find(&self, id: PacketId) -> Option<usize> {
         let oldest = self.in_flight.front()?.serial;
+        // Who acknowledges in order, which is the rule, acknowledges the oldest.
+        if packet_id(oldest) == id {
+            return Some(0);
+        }
         let newest = self.in_flight.back()?.serial;
         let back =
             u64::from(packet_id(newest).get()).saturating_add(IDS).saturating_sub(u64::from(id.get())) % IDS;
