@@ -24,16 +24,15 @@ fn what_is_retained_comes_first_however_much_it_is() {
         while topics.len() < 6000 {
             let message = subscription.next_within(WAIT).unwrap();
             assert!(message.retain);
-            topics.insert(message.topic.clone());
+            topics.insert(message.topic().to_vec());
         }
         broker.publish("kept/0", b"", QoS::AtMostOnce, true).unwrap();
         broker.publish("kept/live", b"live", QoS::AtMostOnce, false).unwrap();
-        let last =
-            subscription.map(|message| message.payload.clone()).find(|payload| payload == &b"live"[..]);
+        let last = subscription.map(|message| message.payload().to_vec()).find(|payload| payload == b"live");
         assert!(last.is_some());
         // Deleted is deleted.
         let again = broker.subscribe("kept/0").unwrap();
         broker.publish("kept/0", b"new", QoS::AtMostOnce, false).unwrap();
-        assert_eq!(again.next_within(WAIT).unwrap().payload, b"new"[..]);
+        assert_eq!(again.next_within(WAIT).unwrap().payload(), b"new");
     }
 }

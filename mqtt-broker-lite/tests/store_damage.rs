@@ -13,7 +13,8 @@
 )]
 
 use mqtt_broker_lite::core::{
-    Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
+    Cause, Change, Client, Content, Message, MessageNumber, SessionNumber, SessionRecord, ShardId,
+    SubscriptionRecord,
 };
 use mqtt_broker_lite::store::{Durable, Restored, Store, StoreError, SyncMode, Written, check, dump, repair};
 use mqtt_packet::{QoS, SubscribeOptions};
@@ -35,9 +36,7 @@ fn message(number: u64) -> Arc<Message> {
     let mut payload = number.to_be_bytes().to_vec();
     payload.resize(440, u8::try_from(number % 251).unwrap());
     Arc::new(Message {
-        topic: format!("t/{number}").into_bytes().into(),
-        properties: Vec::new().into(),
-        payload: payload.into(),
+        content: Content::new(format!("t/{number}").as_bytes(), b"", &payload),
         qos: QoS::AtLeastOnce,
         retain: false,
         expires: None,

@@ -19,8 +19,8 @@ mod traffic;
 use made::Directory;
 use mqtt_broker_lite::Broker;
 use mqtt_broker_lite::core::{
-    Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, StoredWill,
-    SubscriptionRecord,
+    Cause, Change, Client, Content, Message, MessageNumber, SessionNumber, SessionRecord, ShardId,
+    StoredWill, SubscriptionRecord,
 };
 use mqtt_broker_lite::store::{Durable, Store, SyncMode, Written, check, dump};
 use mqtt_packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
@@ -35,10 +35,8 @@ fn client(name: &str, user_name: Option<&str>) -> Arc<Client> {
 
 fn message(topic: &str, qos: QoS, retain: bool, payload: &str) -> Message {
     Message {
-        topic: topic.as_bytes().to_vec().into(),
         // Content Type.
-        properties: b"\x03\x00\x01t".to_vec().into(),
-        payload: payload.as_bytes().to_vec().into(),
+        content: Content::new(topic.as_bytes(), b"\x03\x00\x01t", payload.as_bytes()),
         qos,
         retain,
         expires: None,

@@ -298,7 +298,7 @@ impl Disk {
                 self.table.apply(Change::MessageGone(damaged));
             }
             Change::Retained(message) => {
-                let topic = String::from_utf8_lossy(&message.topic).into_owned();
+                let topic = String::from_utf8_lossy(message.topic()).into_owned();
                 self.table.apply(Change::RetainedGone(topic.as_str().into()));
                 loss.topics.push(topic);
             }

@@ -52,16 +52,16 @@ impl History {
         let observed = std::mem::take(&mut self.world.observed);
         for (id, message) in observed.into_iter().filter(|_| self.has_model) {
             let Some(observer) = self.model.observers.get_mut(&id.0) else { continue };
-            let topic = std::str::from_utf8(&message.topic).expect("a topic");
+            let topic = std::str::from_utf8(message.topic()).expect("a topic");
             if let Some(kept) = observer.recalled.remove(topic) {
                 assert_eq!(
                     (kept.qos, &kept.payload[..], true),
-                    (message.qos as u8, &message.payload[..], message.retain)
+                    (message.qos as u8, message.payload(), message.retain)
                 );
                 continue;
             }
             let due = observer.due.pop_front().expect("nothing is owed to the observer");
-            assert_eq!((&due.topic[..], &due.payload[..]), (topic, &message.payload[..]));
+            assert_eq!((&due.topic[..], &due.payload[..]), (topic, message.payload()));
             assert_eq!((due.qos, due.retain), (message.qos as u8, message.retain));
         }
         for observer in self.model.observers.values().filter(|_| self.has_model) {

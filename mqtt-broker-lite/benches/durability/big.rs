@@ -3,7 +3,8 @@
 use crate::load::{PAYLOAD, receive_all};
 use crate::server::{Server, directory};
 use mqtt_broker_lite::core::{
-    Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
+    Cause, Change, Client, Content, Message, MessageNumber, SessionNumber, SessionRecord, ShardId,
+    SubscriptionRecord,
 };
 use mqtt_broker_lite::store::{Durable, Store, SyncMode, Written};
 use mqtt_packet::{QoS, SubscribeOptions};
@@ -30,9 +31,7 @@ fn queued(number: u64, owner: u64, sequence: u64, publisher: &Arc<Client>) -> [C
     let mut payload = sequence.to_be_bytes().to_vec();
     payload.resize(PAYLOAD, b'x');
     let message = Message {
-        topic: b"k/0"[..].into(),
-        properties: Vec::new().into(),
-        payload: payload.into(),
+        content: Content::new(b"k/0", b"", &payload),
         qos: QoS::AtLeastOnce,
         retain: false,
         expires: None,

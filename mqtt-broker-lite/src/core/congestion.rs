@@ -142,10 +142,11 @@ impl Shard {
     }
 
     /// Messages of another shard met slow readers here: their publishers are there.
-    pub(super) fn tell_busy(&mut self, shard: ShardId, topic: &Bytes) {
+    pub(super) fn tell_busy(&mut self, shard: ShardId, topic: &[u8]) {
         for room in std::mem::take(&mut self.congested) {
+            // A copy: it is kept for longer than the message.
+            let topic = Bytes::copy_from_slice(topic);
             if self.told_busy.entry(room).or_default().insert((shard, topic.clone())) {
-                let topic = topic.clone();
                 self.tell(shard, Letter::Busy { topic, room });
             }
         }

@@ -59,7 +59,7 @@ impl<'a> Item<'a> {
 
     /// A payload that is counted, not copied.
     fn large_payload(&mut self) -> Option<Bytes> {
-        (self.view.payload.len() > LARGE).then(|| self.message().payload.clone())
+        (self.view.payload.len() > LARGE).then(|| self.message().payload_bytes())
     }
 }
 

@@ -121,7 +121,7 @@ impl Shard {
         if let Some(known) = self.observers.get_mut(&observer) {
             known.untaken = known.untaken.saturating_add(1);
             if let Some(replay) = known.replay.as_mut().filter(|_| message.retain) {
-                replay.note_live(&message.topic);
+                replay.note_live(message.topic());
             }
         }
         self.outputs.push_back(Output::Observed(observer, message));

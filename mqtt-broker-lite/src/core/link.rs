@@ -336,7 +336,7 @@ impl Shard {
                     if deliver {
                         self.congested.clear();
                         self.fan_out(&mut item, None);
-                        self.tell_busy(from, &message.topic);
+                        self.tell_busy(from, message.topic());
                     }
                 }
                 Routed::Assign(assignment) => self.on_assign(assignment),

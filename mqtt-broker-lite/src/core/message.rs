@@ -1,6 +1,6 @@
 //! A message that outlives the packet it came in: immutable, counted, its parts in one allocation.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use mqtt_packet::{PacketType, Properties, PropertyPlace, QoS, TopicName};
 use std::sync::Arc;
 
@@ -19,12 +19,8 @@ pub struct Client {
 /// A published message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The topic name.
-    pub topic: Bytes,
-    /// The properties as they came, without Topic Alias and Message Expiry Interval.
-    pub properties: Bytes,
-    /// The payload.
-    pub payload: Bytes,
+    /// Topic, properties and payload.
+    pub content: Content,
     /// The QoS it was published with.
     pub qos: QoS,
     /// The retain flag it was published with.
@@ -33,6 +29,57 @@ pub struct Message {
     pub expires: Option<u64>,
     /// Who published it.
     pub publisher: Arc<Client>,
+}
+
+/// Topic, properties and payload of a message, one behind the other in one piece of memory of their size.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    bytes: Bytes,
+    topic_end: u32,
+    properties_end: u32,
+}
+
+impl Content {
+    /// A copy of these parts. The properties are as in a packet, without their length; a Topic Alias and a Message Expiry
+    /// Interval are not among them.
+    #[must_use]
+    pub fn new(topic: &[u8], properties: &[u8], payload: &[u8]) -> Self {
+        Self::of(topic, [properties, &[]], payload)
+    }
+
+    fn of(topic: &[u8], properties: [&[u8]; 2], payload: &[u8]) -> Self {
+        let [head, tail] = properties;
+        let properties_end = topic.len().saturating_add(head.len()).saturating_add(tail.len());
+        let mut bytes = Vec::with_capacity(properties_end.saturating_add(payload.len()));
+        for part in [topic, head, tail, payload] {
+            bytes.extend_from_slice(part);
+        }
+        // A topic is shorter than 2^16 bytes, a packet than 2^28.
+        Self { bytes: bytes.into(), topic_end: topic.len() as u32, properties_end: properties_end as u32 }
+    }
+
+    fn topic(&self) -> &[u8] {
+        self.bytes.get(..self.topic_end as usize).unwrap_or_default()
+    }
+
+    fn properties(&self) -> &[u8] {
+        self.bytes.get(self.topic_end as usize..self.properties_end as usize).unwrap_or_default()
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(self.properties_end as usize..).unwrap_or_default()
+    }
+}
+
+/// Every byte: what differs looks different.
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content")
+            .field("topic", &self.topic().escape_ascii().to_string())
+            .field("properties", &self.properties().escape_ascii().to_string())
+            .field("payload", &self.payload().escape_ascii().to_string())
+            .finish()
+    }
 }
 
 /// A message on its way, wherever its parts are.
@@ -50,19 +97,9 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// Copies the parts into one allocation of their exact size.
     pub(super) fn to_message(self) -> Arc<Message> {
-        let [head, tail] = self.properties.blocks();
-        let properties_end = self.topic.as_bytes().len().saturating_add(self.properties.len());
-        let mut body = BytesMut::with_capacity(properties_end.saturating_add(self.payload.len()));
-        for part in [self.topic.as_bytes(), head, tail, self.payload] {
-            body.put_slice(part);
-        }
-        let mut body = body.freeze();
-        let topic = body.split_to(self.topic.as_bytes().len());
-        let properties = body.split_to(self.properties.len());
+        let content = Content::of(self.topic.as_bytes(), self.properties.blocks(), self.payload);
         Arc::new(Message {
-            topic,
-            properties,
-            payload: body,
+            content,
             qos: self.qos,
             retain: self.retain,
             expires: self.expires,
@@ -72,14 +109,40 @@ impl View<'_> {
 }
 
 impl Message {
+    /// The topic name.
+    #[must_use]
+    pub fn topic(&self) -> &[u8] {
+        self.content.topic()
+    }
+
+    /// The properties as they came, without Topic Alias and Message Expiry Interval.
+    #[must_use]
+    pub fn properties(&self) -> &[u8] {
+        self.content.properties()
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.content.payload()
+    }
+
+    /// The topic name, to be kept: shares the memory of the message.
+    pub(super) fn topic_bytes(&self) -> Bytes {
+        self.content.bytes.slice_ref(self.topic())
+    }
+
+    /// The payload, to be kept: shares the memory of the message.
+    #[must_use]
+    pub fn payload_bytes(&self) -> Bytes {
+        self.content.bytes.slice_ref(self.payload())
+    }
+
     /// How much memory it takes, about.
     #[must_use]
     pub fn size(&self) -> usize {
         const OVERHEAD: usize = 192;
-        OVERHEAD
-            .saturating_add(self.topic.len())
-            .saturating_add(self.properties.len())
-            .saturating_add(self.payload.len())
+        OVERHEAD.saturating_add(self.content.bytes.len())
     }
 
     /// Whether it is of no use any more.
@@ -90,12 +153,12 @@ impl Message {
     /// The same as borrowed parts. They were valid when they came, so nothing is ever left out here.
     pub(super) fn view(&self) -> Option<View<'_>> {
         Some(View {
-            topic: TopicName::from_bytes(&self.topic).ok()?,
-            properties: match &self.properties[..] {
+            topic: TopicName::from_bytes(self.topic()).ok()?,
+            properties: match self.properties() {
                 [] => Properties::EMPTY,
                 block => Properties::from_block(block, PropertyPlace::of(PacketType::Publish)).ok()?,
             },
-            payload: &self.payload,
+            payload: self.payload(),
             qos: self.qos,
             retain: self.retain,
             expires: self.expires,

@@ -46,7 +46,7 @@ mod wire;
 
 pub use change::{Change, MessageNumber, SessionNumber, SessionRecord, StoredWill};
 pub use link::{Envelope, home};
-pub use message::{Client, Message};
+pub use message::{Client, Content, Message};
 pub use policy::{Access, AllowAll, AuthStep, Credentials, Mechanism, Policy, Verdict};
 pub use pressure::{Load, Pressure};
 pub use reason::CloseReason;

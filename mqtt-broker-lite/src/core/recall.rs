@@ -190,7 +190,7 @@ impl Replay {
     /// What comes next for a reader who has room for it.
     pub(super) fn step(&mut self, reader: Reader, own: ShardId, retained: &Retained) -> Step {
         if let Some(message) = self.batch.pop_front() {
-            return if self.live.contains(&message.topic) { Step::GoOn } else { Step::Send(message) };
+            return if self.live.contains(message.topic()) { Step::GoOn } else { Step::Send(message) };
         }
         if self.is_asked {
             return Step::Wait;

@@ -44,7 +44,7 @@ impl Retained {
     }
 
     pub(super) fn set(&mut self, message: Arc<Message>) {
-        let topic = message.topic.clone();
+        let topic = message.topic_bytes();
         if let Some(expires) = message.expires {
             self.expiring.insert((expires, topic.clone()));
         }
@@ -67,7 +67,7 @@ impl Retained {
 
     fn expires_no_more(&mut self, message: &Message) {
         if let Some(expires) = message.expires {
-            self.expiring.remove(&(expires, message.topic.clone()));
+            self.expiring.remove(&(expires, message.topic_bytes()));
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
             let mut cursor = Cursor::From(Vec::new());
             while cursor != Cursor::End {
                 let (found, next) = retained.next(filter, &cursor);
-                met.extend(found.map(|message| message.topic.clone()));
+                met.extend(found.map(|message| message.topic_bytes()));
                 cursor = next;
             }
             let mut expected: Vec<_> = names

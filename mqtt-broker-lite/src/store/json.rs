@@ -62,7 +62,7 @@ pub(super) fn line(change: &Change) -> String {
 
 fn message(line: &mut Object, prefix: &str, message: &Message) {
     let name = |name: &str| format!("{prefix}{name}");
-    line.text(&name("topic"), &String::from_utf8_lossy(&message.topic));
+    line.text(&name("topic"), &String::from_utf8_lossy(message.topic()));
     line.number(&name("qos"), message.qos as u64);
     if message.retain {
         line.number(&name("retain"), 1);
@@ -71,12 +71,12 @@ fn message(line: &mut Object, prefix: &str, message: &Message) {
         line.number(&name("expires"), expires);
     }
     line.text(&name("publisher"), &message.publisher.client_id);
-    match std::str::from_utf8(&message.payload) {
+    match std::str::from_utf8(message.payload()) {
         Ok(text) => line.text(&name("payload"), text),
-        Err(_) => line.text(&name("payload_hex"), &hex(&message.payload)),
+        Err(_) => line.text(&name("payload_hex"), &hex(message.payload())),
     };
-    if !message.properties.is_empty() {
-        line.text(&name("properties_hex"), &hex(&message.properties));
+    if !message.properties().is_empty() {
+        line.text(&name("properties_hex"), &hex(message.properties()));
     }
 }
 

@@ -60,7 +60,7 @@ impl Memory {
                 self.received.remove(&(*session, *id));
             }
             Change::Retained(message) => {
-                self.retained.insert(message.topic.to_vec(), change);
+                self.retained.insert(message.topic().to_vec(), change);
             }
             Change::RetainedGone(topic) => {
                 self.retained.remove(topic.as_bytes());
@@ -98,7 +98,7 @@ impl Memory {
             | Change::Queued { session: owner, .. }
             | Change::InFlight { session: owner, .. }
             | Change::Received(owner, _) => owners.contains(owner),
-            Change::Retained(message) => is_here(&message.topic),
+            Change::Retained(message) => is_here(message.topic()),
             _ => true,
         })
     }

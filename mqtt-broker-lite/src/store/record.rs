@@ -3,9 +3,9 @@
 
 use super::step;
 use crate::core::{
-    Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, StoredWill, SubscriptionRecord,
+    Change, Client, Content, Message, MessageNumber, SessionNumber, SessionRecord, StoredWill,
+    SubscriptionRecord,
 };
-use bytes::Bytes;
 use fjall::Slice;
 use mqtt_packet::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ fn add_single(change: &Change, out: &mut Vec<u8>) {
             step::remove(out, Kind::Received, &[&bytes(session.0), &id.get().to_be_bytes()]);
         }
         Change::Retained(stored) => {
-            step::put(out, Kind::Retained, &[&stored.topic], |out| Writer(out).message(stored));
+            step::put(out, Kind::Retained, &[stored.topic()], |out| Writer(out).message(stored));
         }
         Change::RetainedGone(topic) => step::remove(out, Kind::Retained, &[topic.as_bytes()]),
     }
@@ -222,7 +222,7 @@ pub(super) fn change(kind: Kind, key: &[u8], value: &[u8]) -> Result<Change, Unr
         Kind::Retained => {
             let topic = key.rest();
             read_message(&mut value)
-                .filter(|message| message.topic == topic)
+                .filter(|message| message.topic() == topic)
                 .map(|message| Change::Retained(Arc::new(message)))
         }
     };
@@ -293,17 +293,8 @@ fn read_message(value: &mut Reader<'_>) -> Option<Message> {
     let topic = value.bytes()?;
     let properties = value.bytes()?;
     let payload = value.rest();
-    // One allocation for all parts.
-    let mut body =
-        Vec::with_capacity(topic.len().saturating_add(properties.len()).saturating_add(payload.len()));
-    for part in [topic, properties, payload] {
-        body.extend_from_slice(part);
-    }
-    let mut body = Bytes::from(body);
     Some(Message {
-        topic: body.split_to(topic.len()),
-        properties: body.split_to(properties.len()),
-        payload: body,
+        content: Content::new(topic, properties, payload),
         qos: qos(bits & 3)?,
         retain: match bits >> 2 {
             0 => false,
@@ -426,9 +417,9 @@ impl Writer<'_> {
         self.0.push(message.qos as u8 | u8::from(message.retain) << 2);
         self.option(message.expires);
         self.client(&message.publisher);
-        self.bytes(&message.topic);
-        self.bytes(&message.properties);
-        self.0.extend_from_slice(&message.payload);
+        self.bytes(message.topic());
+        self.bytes(message.properties());
+        self.0.extend_from_slice(message.payload());
     }
 
     fn client(&mut self, client: &Client) {

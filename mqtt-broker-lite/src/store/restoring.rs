@@ -97,7 +97,7 @@ impl<'a> Restoring<'a> {
             Change::Subscription(owner, ..)
             | Change::InFlight { session: owner, .. }
             | Change::Received(owner, _) => self.homes.get(owner).map(|(shard, _)| *shard),
-            Change::Retained(message) => Some(home(&message.topic, self.shards)),
+            Change::Retained(message) => Some(home(message.topic(), self.shards)),
             _ => None,
         }
     }

@@ -23,7 +23,7 @@ fn the_program_publishes_and_hears_without_a_connection() {
     world.tell(0, Input::Unobserve(ObserverId(7)));
     world.publish(client, "t/3", 0, 0, "late");
     let observed: Vec<_> =
-        world.observed.iter().map(|(id, message)| (id.0, &message.topic[..], message.retain)).collect();
+        world.observed.iter().map(|(id, message)| (id.0, message.topic(), message.retain)).collect();
     assert_eq!(observed, [(7, &b"t/1"[..], false), (7, b"t/2", true)]);
     assert!(Message::new("a/#", b"", QoS::AtMostOnce, false).is_none());
 }
@@ -75,7 +75,7 @@ fn who_listens_inside_hears_what_is_retained() {
     let mut kept = std::collections::BTreeMap::new();
     for (_, message) in world.observed.drain(..) {
         assert!(message.retain);
-        kept.insert(message.topic.to_vec(), message.payload.to_vec());
+        kept.insert(message.topic().to_vec(), message.payload().to_vec());
     }
     assert_eq!(kept.len(), 3000);
     assert_eq!(kept[&b"t/2999"[..]], b"newer", "an old one came after the new one");

@@ -301,7 +301,7 @@ fn a_retained_message_that_expired_takes_no_place() {
     world.retain(client, "t/2", "for ever");
     let stored = |world: &World| {
         let retained = |change: Change| match change {
-            Change::Retained(message) => Some(String::from_utf8(message.topic.to_vec()).unwrap()),
+            Change::Retained(message) => Some(String::from_utf8(message.topic().to_vec()).unwrap()),
             _ => None,
         };
         world.disk.stored().filter_map(retained).collect::<BTreeSet<_>>()

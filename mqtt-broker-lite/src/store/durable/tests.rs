@@ -13,7 +13,8 @@
 
 use super::{Durable, Sizes};
 use crate::core::{
-    Cause, Change, Client, Message, MessageNumber, SessionNumber, SessionRecord, ShardId, SubscriptionRecord,
+    Cause, Change, Client, Content, Message, MessageNumber, SessionNumber, SessionRecord, ShardId,
+    SubscriptionRecord,
 };
 use crate::store::record::{self, Kind};
 use crate::store::{Memory, Store, SyncMode, Written, check, repair, scan};
@@ -61,9 +62,7 @@ fn client(name: &str) -> Arc<Client> {
 
 fn message(topic: u64, length: u64) -> Arc<Message> {
     Arc::new(Message {
-        topic: format!("t/{topic}").into_bytes().into(),
-        properties: Vec::new().into(),
-        payload: vec![topic as u8; length as usize].into(),
+        content: Content::new(format!("t/{topic}").as_bytes(), b"", &vec![topic as u8; length as usize]),
         qos: QoS::AtLeastOnce,
         retain: true,
         expires: None,
