@@ -20,7 +20,9 @@ use std::sync::Arc;
 /// A message that is being handed out. It is copied out of its packet only if somebody needs it later.
 pub(super) struct Item<'a> {
     pub(super) view: View<'a>,
-    message: Option<Arc<Message>>,
+    /// Whose parts these are, if the message was there before.
+    known: Option<&'a Arc<Message>>,
+    made: Option<Arc<Message>>,
     number: Option<MessageNumber>,
     /// Only one queue of this shard can refer to it.
     is_alone: bool,
@@ -30,12 +32,12 @@ pub(super) struct Item<'a> {
 
 impl<'a> Item<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
-        Self { view, message: None, number: None, is_alone: false, is_promised: false }
+        Self { view, known: None, made: None, number: None, is_alone: false, is_promised: false }
     }
 
     /// A message that exists already.
-    pub(super) fn of(view: View<'a>, message: Arc<Message>) -> Self {
-        Self { view, message: Some(message), number: None, is_alone: false, is_promised: false }
+    pub(super) fn of(view: View<'a>, message: &'a Arc<Message>) -> Self {
+        Self { known: Some(message), ..Self::new(view) }
     }
 
     /// Stores it for a queue, unless it is stored already.
@@ -54,7 +56,10 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn message(&mut self) -> &Arc<Message> {
-        self.message.get_or_insert_with(|| self.view.to_message())
+        match self.known {
+            Some(message) => message,
+            None => self.made.get_or_insert_with(|| self.view.to_message()),
+        }
     }
 
     /// A payload that is counted, not copied.
@@ -465,7 +470,7 @@ impl Shard {
         let Some(view) = queued.message.view() else {
             return;
         };
-        let mut item = Item::of(view, Arc::clone(&queued.message));
+        let mut item = Item::of(view, &queued.message);
         item.number = queued.number;
         let terms = Terms {
             qos: queued.qos,

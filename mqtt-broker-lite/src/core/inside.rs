@@ -29,7 +29,7 @@ impl Shard {
     /// The program that embeds the broker says something. It may say everything, also what clients may not.
     pub(super) fn on_inside_publish(&mut self, message: &Arc<Message>) {
         if let Some(view) = message.view() {
-            self.publish(&mut Item::of(view, Arc::clone(message)), None);
+            self.publish(&mut Item::of(view, message), None);
         }
     }
 

@@ -328,7 +328,7 @@ impl Shard {
                     let Some(view) = message.view() else {
                         continue;
                     };
-                    let mut item = Item::of(view, Arc::clone(&message));
+                    let mut item = Item::of(view, &message);
                     item.is_promised = keep == Keep::Promised;
                     if keep != Keep::No {
                         self.retain(&mut item);

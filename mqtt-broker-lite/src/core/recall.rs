@@ -166,7 +166,7 @@ impl Shard {
             subscription_ids: if id > 0 { &ids } else { &[] },
             group: None,
         };
-        self.send_new(key, terms, &mut Item::of(view, Arc::clone(message)), forms);
+        self.send_new(key, terms, &mut Item::of(view, message), forms);
     }
 
     pub(super) fn on_replay_timeout(&mut self, reader: Reader) {

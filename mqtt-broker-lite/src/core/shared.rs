@@ -276,7 +276,7 @@ impl Shard {
         if queued.message.is_expired(self.now.wall) {
             self.counts.note_loss(Loss::Expired);
         } else if let Some(view) = queued.message.view() {
-            let mut item = Item::of(view, Arc::clone(&queued.message));
+            let mut item = Item::of(view, &queued.message);
             *item.number() = queued.number;
             forms.clear();
             if is_local {
@@ -322,7 +322,7 @@ impl Shard {
         if let Some(view) = assignment.message.view() {
             let mut forms = std::mem::take(&mut self.forms);
             forms.clear();
-            self.offer(key, terms, &mut Item::of(view, Arc::clone(&assignment.message)), &mut forms);
+            self.offer(key, terms, &mut Item::of(view, &assignment.message), &mut forms);
             self.forms = forms;
         }
     }
@@ -338,7 +338,7 @@ impl Shard {
             return;
         };
         if let Some(view) = assignment.message.view() {
-            self.park(index, &mut Item::of(view, Arc::clone(&assignment.message)));
+            self.park(index, &mut Item::of(view, &assignment.message));
         }
         self.unparking.push(index);
     }
@@ -365,7 +365,7 @@ impl Shard {
             && !queued.message.is_expired(self.now.wall)
             && let Some(view) = queued.message.view()
         {
-            let mut item = Item::of(view, Arc::clone(&queued.message));
+            let mut item = Item::of(view, &queued.message);
             *item.number() = queued.number;
             forms.clear();
             self.share(index, &mut item, forms);

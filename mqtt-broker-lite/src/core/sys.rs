@@ -6,7 +6,6 @@ use super::shard::Shard;
 use super::timers::Timer;
 use super::{CloseReason, Message, ShardId};
 use mqtt_packet::QoS;
-use std::sync::Arc;
 
 /// What a shard counts: from the beginning, and what there is at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,7 +189,7 @@ impl Shard {
             if let Some(message) = message
                 && let Some(view) = message.view()
             {
-                self.publish(&mut Item::of(view, Arc::clone(&message)), None);
+                self.publish(&mut Item::of(view, &message), None);
             }
         }
     }

@@ -53,7 +53,7 @@ impl Shard {
             return;
         };
         if self.may(&client, Access::Publish, view.topic.as_utf8()) {
-            let mut item = Item::of(view, Arc::clone(&message));
+            let mut item = Item::of(view, &message);
             self.publish(&mut item, Some(key));
         }
     }
