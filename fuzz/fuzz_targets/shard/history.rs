@@ -130,7 +130,8 @@ impl History {
             250.. => payload.resize(2000, b' '),
             _ => {}
         }
-        let expires = (seconds > 0).then(|| self.world.now.wall + seconds * 1000);
+        // Empty ones look the same: if only some of them expired, nobody could tell which of them came.
+        let expires = (seconds > 0 && !payload.is_empty()).then(|| self.world.now.wall + seconds * 1000);
         Message { topic, number: 0, payload, qos: qos % 3, retain, expires }
     }
 
@@ -212,7 +213,7 @@ impl History {
             self.model.end_session(who);
         }
         let present = self.model.sessions.contains_key(&who);
-        let session = self.model.sessions.entry(who).or_insert_with(Session::default);
+        let session = self.model.sessions.entry(who).or_default();
         session.is_online = true;
         session.expiry = expiry;
         session.will = will;

@@ -443,11 +443,13 @@ impl Model {
                 && (shared.retain || !seen.retain)
                 && shared.given.iter().all(|&(_, qos, is_there)| qos == 1 && !is_there)
         });
-        // Several groups may have the same message: it came by the one that it names, or else by one of the client's own.
+        // Several groups may have the same message: it came by the one that it names, or else by one of the client's own,
+        // at whose QoS it came.
         let first = all.min_by_key(|((name, _), shared)| {
             let member = own.and_then(|own| own.get(name));
             let is_named = member.is_some_and(|member| seen.ids.contains(&member.id));
-            (!is_named, member.is_none(), !shared.is_owed, shared.given.len())
+            let is_at_its_qos = member.is_some_and(|member| member.qos.min(shared.qos) == seen.qos);
+            (!is_named, member.is_none(), !is_at_its_qos, !shared.is_owed, shared.given.len())
         });
         let Some((_, shared)) = first else { panic!("nobody owed {who} {seen:?}") };
         shared.given.push((who, seen.qos, true));
