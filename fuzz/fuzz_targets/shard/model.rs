@@ -110,11 +110,12 @@ impl Walk {
         }
     }
 
-    /// Takes what came, if it can be a part of this walk.
-    fn take(&mut self, seen: &Copy, is_v5: bool, only_owed: bool) -> Option<Option<u64>> {
+    /// Takes what came, if it can be a part of this walk; only what is owed, and only by the subscription as it is now.
+    fn take(&mut self, seen: &Copy, is_v5: bool, only_owed: bool, only_last: bool) -> Option<Option<u64>> {
         let left = self.left.get(&seen.topic[..])?;
+        let first = if only_last { self.terms.len() - 1 } else { 0 };
         let found = left.values.iter().find(|value| {
-            self.terms.iter().any(|&(qos, id)| {
+            self.terms[first..].iter().any(|&(qos, id)| {
                 let copy = Copy {
                     topic: value.topic.into(),
                     payload: value.payload.clone(),
@@ -142,6 +143,8 @@ pub struct Session {
     pub expiry: u32,
     pub is_online: bool,
     pub subscriptions: BTreeMap<&'static str, Subscription>,
+    /// Groups that it left: what they had given it, it still has.
+    left: BTreeSet<&'static str>,
     pub due: VecDeque<Due>,
     pub due0: VecDeque<Due>,
     pub flights: Vec<Flight>,
@@ -196,9 +199,9 @@ impl Session {
     }
 
     fn take_retained(&mut self, seen: &Copy, is_v5: bool) -> Option<Option<u64>> {
-        [true, false]
-            .into_iter()
-            .find_map(|only_owed| self.walks.iter_mut().find_map(|walk| walk.take(seen, is_v5, only_owed)))
+        [(true, true), (true, false), (false, true), (false, false)].into_iter().find_map(|(owed, last)| {
+            self.walks.iter_mut().find_map(|walk| walk.take(seen, is_v5, owed, last))
+        })
     }
 }
 
@@ -350,6 +353,9 @@ impl Model {
         let Some(session) = self.sessions.get_mut(&who) else { return false };
         session.break_off(|other| other == filter);
         let was_there = session.subscriptions.remove(filter).is_some();
+        if was_there && inner(filter).is_some() {
+            session.left.insert(filter);
+        }
         self.check_group(filter);
         was_there
     }
@@ -405,7 +411,7 @@ impl Model {
     pub fn end_session(&mut self, who: usize) {
         self.publish_will(who);
         let Some(session) = self.sessions.remove(&who) else { return };
-        for filter in session.subscriptions.keys() {
+        for filter in session.subscriptions.keys().chain(&session.left) {
             self.check_group(filter);
             // A delivery at QoS 2 is begun before it waits for the disk, and never goes to another member then.
             for ((name, _), shared) in &mut self.shared {
