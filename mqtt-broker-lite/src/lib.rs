@@ -8,7 +8,7 @@
 //! // Clients connect, publish and subscribe; so can the program itself.
 //! let mut subscription = broker.subscribe("plant/#").expect("a topic filter");
 //! broker.publish("plant/1/state", b"running", QoS::AtMostOnce, false).expect("a topic name");
-//! assert_eq!(&subscription.next().expect("a message").payload[..], b"running");
+//! assert_eq!(subscription.next().expect("a message").payload(), b"running");
 //! broker.shutdown();
 //! # Ok::<(), mqtt_broker_lite::StartError>(())
 //! ```
