@@ -219,10 +219,9 @@ impl<'b> Framer<'b> {
     }
 
     /// The next piece; `None` where nothing is [`ready`](Self::ready).
-    #[allow(clippy::should_implement_trait)]
-    // It lends from itself, which an iterator cannot.
     // Inlined, a whole packet, which is the rule, never stands in memory as a piece.
     #[inline]
+    #[allow(clippy::should_implement_trait)] // It lends from itself, which an iterator cannot.
     pub fn next(&mut self) -> Option<Piece<'_>> {
         if self.payload_left() > 0 {
             return self.next_chunk();

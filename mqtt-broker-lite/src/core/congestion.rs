@@ -135,7 +135,7 @@ impl Shard {
     pub(super) fn end_wait(&mut self, room: Cause) {
         self.on_synced(room);
         let shards: BTreeSet<_> =
-            self.told_busy.remove(&room).into_iter().flatten().map(|(shard, _)| shard).collect();
+            self.told_busy.remove(&room).into_iter().flatten().flat_map(|(_, shards)| shards).collect();
         for shard in shards {
             self.tell(shard, Letter::Free(room));
         }
@@ -144,11 +144,14 @@ impl Shard {
     /// Messages of another shard met slow readers here: their publishers are there.
     pub(super) fn tell_busy(&mut self, shard: ShardId, topic: &[u8]) {
         for room in std::mem::take(&mut self.congested) {
+            let told = self.told_busy.entry(room).or_default();
+            if told.get(topic).is_some_and(|shards| shards.contains(&shard)) {
+                continue;
+            }
             // A copy: it is kept for longer than the message.
             let topic = Bytes::copy_from_slice(topic);
-            if self.told_busy.entry(room).or_default().insert((shard, topic.clone())) {
-                self.tell(shard, Letter::Busy { topic, room });
-            }
+            told.entry(topic.clone()).or_default().insert(shard);
+            self.tell(shard, Letter::Busy { topic, room });
         }
     }
 

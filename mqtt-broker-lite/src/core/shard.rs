@@ -87,7 +87,7 @@ pub struct Shard {
     /// What the message at hand has to wait for, because it met slow readers.
     pub(super) congested: Vec<Cause>,
     /// Which topics of which shards met slow readers here.
-    pub(super) told_busy: BTreeMap<Cause, BTreeSet<(ShardId, Bytes)>>,
+    pub(super) told_busy: BTreeMap<Cause, BTreeMap<Bytes, BTreeSet<ShardId>>>,
     /// What waits here for slow readers elsewhere, and by which topics they are met.
     pub(super) rooms_elsewhere: BTreeMap<Cause, Cause>,
     pub(super) busy_topics: BTreeMap<Bytes, Cause>,
